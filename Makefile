@@ -1,0 +1,36 @@
+# Two commands do it all on a fresh machine: `make cluster` (the main job) and `make test`.
+# ARGS goes to pytest: make cluster ARGS="-k V-4 --readers=3"
+PYTHON := .venv/bin/python
+ARGS ?=
+
+.PHONY: help setup cluster test lint clean bench requirements claims
+
+help:  ## what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
+
+setup:  ## virtual environment and Debian packages, only what is missing
+	@bash tools/setup.sh
+
+cluster: setup  ## the main job: start the cluster, run the suites, a verdict for each claim
+	@$(PYTHON) -m pytest -m cluster $(ARGS)
+
+test: setup lint  ## what CI runs: lint, types, tests of the harness, the stand-in and the checkers
+	@$(PYTHON) -m pytest -m selftest $(ARGS)
+
+lint: setup
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
+
+bench: setup  ## bring-up, shutdown, insert and checker figures
+	@$(PYTHON) -m suites.performance.bench
+
+clean:  ## remove what a crashed run left: processes, mounts, folders
+	@if [ -x $(PYTHON) ]; then $(PYTHON) -m tools.sweep; else echo "nothing to clean: no environment here yet"; fi
+
+claims:  ## write CLAIMS.md, the catalogue, from the tests
+	@$(PYTHON) -m tools.claims > CLAIMS.md.new && mv CLAIMS.md.new CLAIMS.md
+
+requirements: setup  ## pin again what pyproject.toml asks for
+	@$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
+	  --no-emit-index-url --no-emit-find-links --group dev pyproject.toml -o requirements.txt
