@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 
 UV_VERSION=0.13.9
 STAMP=.venv/.set-up-from
+CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt
 
 die() { printf 'set-up: %s\n' "$*" >&2; exit 1; }
 say() { printf 'set-up: %s\n' "$*"; }
@@ -56,6 +57,8 @@ make_environment() {
     local python=$1
     say "making the virtual environment in .venv with $("$python" --version)"
     rm -rf .venv
+    # uv trusts its own list of authorities; this machine's own list also knows the user's proxy, if there is one.
+    [ -n "${SSL_CERT_FILE:-}" ] || [ ! -e "$CA_BUNDLE" ] || export SSL_CERT_FILE="$CA_BUNDLE"
     "$python" -m venv .venv
     .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION"
     .venv/bin/python -m uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements.txt

@@ -1,0 +1,1 @@
+"""Pure checkers: from a history, or an answer and its oracle, to findings. They talk to no cluster."""

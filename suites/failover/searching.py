@@ -1,0 +1,156 @@
+"""Searches that go on while something is broken, each answer held against the exact one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import TracebackType
+
+from fixtures.claims import Trial
+from fixtures.clients import Client, Reply
+from fixtures.cluster import Cluster
+from fixtures.errors import HarnessError
+from fixtures.history import History, Outcome
+from fixtures.waits import Observed, observe, pause
+from fixtures.wire import MetricType
+from suites.oracle import Question
+from suites.support import DIMENSION, Rows, insert_flushed, segment_files
+
+TOP_K = 10
+PARTITIONS = 6
+PARTITION_ROWS = 1000
+QUERIES = 3
+PACE_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Warm:
+    """A collection whose exact answer is known: `PARTITIONS` segments that no merge joins, spread over the readers."""
+
+    name: str
+    rows: Rows
+    question: Question
+
+    def ask(self, client: Client) -> Reply:
+        return self.question.ask(client, self.name)
+
+    def faults_of(self, reply: Reply) -> list[str]:
+        """What is wrong with an answer; a partial one lacks neighbours that the dead part would have given."""
+        return [finding.message for finding in self.question.findings(reply)]
+
+
+def make_collection(cluster: Cluster, writer: Client, name: str, seed: int) -> Warm:
+    """Make the collection and flush it. Nobody has searched it yet."""
+    writer.create_collection(name, DIMENSION).require()
+    parts = [Rows.make(seed, part * PARTITION_ROWS, PARTITION_ROWS) for part in range(PARTITIONS)]
+    for part, rows in enumerate(parts):
+        # A partition for each keeps the segments apart, and final at once: merges need two within one partition.
+        writer.create_partition(name, f"part{part}").require()
+        insert_flushed(writer, name, rows, f"part{part}")
+    files = segment_files(cluster, name)
+    if len(files) != PARTITIONS:
+        raise HarnessError(f"{name}: {len(files)} segments in MySQL instead of {PARTITIONS}: {files}")
+    rows = Rows.join(parts)
+    question = Question.about(rows.vectors, rows.ids, MetricType.L2, seed=seed, queries=QUERIES, k=TOP_K)
+    return Warm(name, rows, question)
+
+
+def warm_up(trial: Trial, cluster: Cluster, warm: Warm, clients: Iterable[Client]) -> None:
+    """Search at every door until each gave the exact answer, and witness that Mishards spread it over the readers."""
+    before = {reader.name: reader.requests_served() for reader in cluster.readers}
+    for client in clients:
+        reply = warm.ask(client).require()
+        for finding in warm.faults_of(reply):
+            trial.check(False, f"before the fault: {finding}", node=client.node)
+    proxy = cluster.connect(cluster.mishards.name)
+    for _ in range(3):
+        warm.ask(proxy).require()
+    served = {reader.name: reader.requests_served() - before[reader.name] for reader in cluster.readers}
+    if all(served.values()):
+        trial.witness("spread over readers", **served)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer of the load: times on the run's clock in seconds, and what was wrong with it if it was OK."""
+
+    door: str
+    began_s: float
+    ended_s: float
+    outcome: Outcome
+    wrong: tuple[str, ...]
+    error: str
+    operation: int
+
+    @property
+    def good(self) -> bool:
+        return self.outcome is Outcome.OK and not self.wrong
+
+
+class Searching:
+    """Searches a warm collection at several doors, over and over, until the block ends.
+
+    Paced, and bounded by the block: each thread has one search under way and ends with it.
+    """
+
+    def __init__(self, warm: Warm, clients: dict[str, Client]) -> None:
+        self._warm = warm
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._answers: list[Answer] = []
+        self._failures: list[Exception] = []
+        self._threads = [
+            threading.Thread(target=self._run, args=(door, client), name=f"searching {door}", daemon=True)
+            for door, client in clients.items()
+        ]
+
+    def __enter__(self) -> Searching:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        if self._failures and error is None:
+            raise self._failures[0]
+
+    def answers(self, door: str | None = None, since_s: float = 0.0, until_s: float = float("inf")) -> list[Answer]:
+        """The answers so far whose search began in the given stretch of time."""
+        with self._lock:
+            return [a for a in self._answers if door in (None, a.door) and since_s <= a.began_s < until_s]
+
+    def recovery(self, door: str, since_s: float, timeout_s: float) -> Observed[float | None]:
+        """Seconds from `since_s` to the end of the first good answer at `door` whose search began after it."""
+
+        def first_good() -> float | None:
+            good = [answer.ended_s for answer in self.answers(door, since_s) if answer.good]
+            return min(good) - since_s if good else None
+
+        return observe(first_good, accept=lambda seconds: seconds is not None, timeout_s=timeout_s, interval_s=0.05)
+
+    def check_never_wrong(self, trial: Trial) -> None:
+        """Every answer was either complete and right, or an error. Also that there were good ones at each door."""
+        for answer in self.answers():
+            for finding in answer.wrong:
+                message = f"a wrong answer instead of an error: {finding}"
+                trial.check(False, message, node=answer.door, operation=answer.operation)
+        trial.check(True, "answers were complete or errors")
+
+    def _run(self, door: str, client: Client) -> None:
+        try:
+            while not self._stop.is_set():
+                began_s = History.now_s()
+                reply = self._warm.ask(client)
+                ended_s = History.now_s()
+                wrong = tuple(self._warm.faults_of(reply)) if reply.ok else ()
+                answer = Answer(door, began_s, ended_s, reply.outcome, wrong, reply.reason, reply.operation.index)
+                with self._lock:
+                    self._answers.append(answer)
+                pause(PACE_S, "the pace of the load")
+        except Exception as error:  # noqa: BLE001 - handed to the thread that waits for this one
+            self._failures.append(error)

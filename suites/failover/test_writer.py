@@ -1,0 +1,206 @@
+"""The writer dies: what was acknowledged, what comes back, and who can still search meanwhile."""
+
+from __future__ import annotations
+
+from fixtures import faults
+from fixtures.claims import Trial, claim, deviates, holds
+from fixtures.clients import Client
+from fixtures.cluster import Cluster
+from fixtures.errors import InfrastructureError
+from fixtures.history import History
+from fixtures.plugin import FreshCluster, Names
+from fixtures.waits import observe, pause
+from suites.failover.searching import Answer, Searching, make_collection, warm_up
+from suites.support import (
+    DIMENSION,
+    Rows,
+    connect_all,
+    insert,
+    insert_flushed,
+    look_up,
+    reader_names,
+    settle_log_numbers,
+    watch,
+)
+
+KILLS = 5
+BATCHES = 10
+BATCH = 20
+
+
+@claim(
+    "F-4",
+    "kill -9 of the writer loses no acknowledged row (same WAL)",
+    source="facts 4.1, 4.2; measured 5.3",
+    expected={"1.0.0": holds()},
+    witnesses=("kill", "killed with rows in memory"),
+)
+def test_killed_writer_loses_nothing(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> None:
+    collection = names("survivors")
+    clients = connect_all(cluster, history)
+    writer = clients[cluster.writer.name]
+    writer.create_collection(collection, DIMENSION).require()
+    acknowledged: list[Rows] = []
+    for kill in range(KILLS):
+        for _ in range(BATCHES):
+            rows = Rows.make(seed, len(acknowledged) * BATCH, BATCH)
+            insert(writer, collection, rows)
+            acknowledged.append(rows)
+        with faults.kill(cluster.writer, history) as dead:
+            visible = clients[reader_names(cluster)[0]].count(collection).require().value
+            if visible < len(acknowledged) * BATCH:
+                trial.witness("killed with rows in memory", acknowledged=len(acknowledged) * BATCH, flushed=visible)
+        trial.add(dead.witness)
+        _check_all_there(cluster, trial, writer, collection, expected=len(acknowledged) * BATCH, kill=kill)
+        trial.progress(f"kill {kill + 1} of {KILLS}")
+    everything = Rows.join(acknowledged)
+    for door, observed in watch(
+        clients, collection, everything, timeout_s=cluster.budgets.proxy_recovery_s(cluster.budgets.writer_restart_s)
+    ).items():
+        sighting = observed.value
+        if sighting is None or not trial.check(sighting.reply.ok, f"no answer: {observed.last_seen}", node=door):
+            continue
+        lost, doubled = sighting.missing.tolist(), sighting.doubled.tolist()
+        trial.check(not lost, f"{len(lost)} acknowledged rows lost", node=door, ids=lost[:5])
+        trial.check(not doubled, f"{len(doubled)} rows came back twice", node=door, ids=doubled[:5])
+
+
+def _check_all_there(
+    cluster: Cluster, trial: Trial, writer: Client, collection: str, *, expected: int, kill: int
+) -> None:
+    budget_s = cluster.budgets.writer_restart_s + cluster.budgets.visibility_unflushed_s
+    counted = observe(
+        lambda: writer.count(collection), accept=lambda reply: reply.ok and reply.value == expected, timeout_s=budget_s
+    )
+    trial.check(
+        counted.satisfied,
+        f"kill {kill}: {counted.value.value if counted.value else None} of {expected} acknowledged rows counted",
+        node=cluster.writer.name,
+    )
+    trial.measure("all rows back", counted.elapsed_s, "s", budget_s, node=cluster.writer.name)
+
+
+@claim(
+    "F-5",
+    "loss of the writer's host loses at most what was acknowledged since the last flush, and a new host takes over",
+    source="the article keeps the WAL on a local disk; facts 4.2; measured 5.3, 5.8",
+    expected={
+        "1.0.0": deviates(
+            'all of the unflushed rows are lost, as bounded; but a later restart is refused: "Wal init error!"',
+            "measured 5.3",
+        )
+    },
+    witnesses=("killed with rows in memory", "empty WAL", "took over", "restarted later"),
+)
+def test_lost_writer_host(fresh_cluster: FreshCluster, trial: Trial, names: Names, history: History, seed: int) -> None:
+    cluster = fresh_cluster()
+    collection = names("host_lost")
+    clients = connect_all(cluster, history)
+    writer = clients[cluster.writer.name]
+    writer.create_collection(collection, DIMENSION).require()
+    flushed, unflushed, later = Rows.make(seed, 0, 500), Rows.make(seed, 10_000, 200), Rows.make(seed, 20_000, 300)
+    insert_flushed(writer, collection, flushed)
+    # A second collection that stays as it is, as every real host has: its log position stays behind, too.
+    bystander = names("bystander")
+    writer.create_collection(bystander, DIMENSION).require()
+    settle_log_numbers(cluster, writer, bystander, Rows.make(seed, 0, 1))
+    for first in range(0, len(unflushed), BATCH):
+        insert(writer, collection, unflushed.take(range(first, first + BATCH)))
+
+    with faults.lose_host(cluster.writer, history) as lost_host:
+        visible = clients[reader_names(cluster)[0]].count(collection).require().value
+        if visible < len(flushed) + len(unflushed):
+            trial.witness("killed with rows in memory", acknowledged=len(flushed) + len(unflushed), flushed=visible)
+    trial.add(lost_host.witness)
+    kept = look_up(writer, collection, flushed)
+    trial.check(kept.complete, f"{len(kept.missing)} flushed rows lost with the host", node=writer.node)
+    trial.check(not len(kept.doubled), f"{len(kept.doubled)} rows doubled", node=writer.node)
+    gone = look_up(writer, collection, unflushed)
+    trial.measure("acknowledged rows lost", float(len(gone.missing)), "rows", float(len(unflushed)), node=writer.node)
+    insert_flushed(writer, collection, later)
+    direct = {door: client for door, client in clients.items() if door != cluster.mishards.name}
+    seen = watch(direct, collection, later, timeout_s=cluster.budgets.visibility_after_flush_s)
+    for door, observed in seen.items():
+        trial.check(observed.satisfied, "a write to the new host is not visible", node=door)
+    if all(observed.satisfied for observed in seen.values()):
+        trial.witness("took over", rows=len(later))
+    _check_restarts_again(cluster, trial, history, collection, Rows.join([flushed, later]))
+
+
+def _check_restarts_again(cluster: Cluster, trial: Trial, history: History, collection: str, expected: Rows) -> None:
+    """A host that took over must also survive its own next crash, with its own log."""
+    dead = faults.kill(cluster.writer, history)
+    try:
+        with dead:
+            pass
+    except InfrastructureError as refused:
+        trial.witness("restarted later", refused=str(refused)[:200])
+        trial.deviate(
+            "Wal init error" not in str(refused), "the next start is refused: Wal init error!", node=cluster.writer.name
+        )
+        trial.check("Wal init error" in str(refused), f"the next start failed otherwise: {refused}"[:300])
+        return
+    trial.witness("restarted later", **dead.witness.proof)
+    client = cluster.connect(cluster.writer.name, history=history)
+    trial.check(look_up(client, collection, expected).complete, "rows are missing after the next restart")
+
+
+WRITER_OUTAGE_S = 10.0
+IMPATIENT_S = 5.0
+
+
+@claim(
+    "F-6",
+    "while the writer is down, searches go on; recovery follows the writer's return within the budget",
+    source="facts 7.7: Mishards asks the writer about a collection it does not know; measured 5.4; milvus #6141",
+    expected={
+        "1.0.0": deviates("Mishards cannot search a collection that it has not seen before", "milvus #6141"),
+    },
+    witnesses=("spread over readers", "kill", "searched meanwhile"),
+)
+def test_searches_without_a_writer(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> None:
+    proxy = cluster.mishards.name
+    clients = connect_all(cluster, history)
+    writer = clients[cluster.writer.name]
+    warm = make_collection(cluster, writer, names("warm"), seed)
+    warm_up(trial, cluster, warm, clients.values())
+    unknown = make_collection(cluster, writer, names("unknown"), seed + 1)
+    doors = {
+        door: cluster.connect(door, history=history, timeout_s=IMPATIENT_S) for door in (proxy, *reader_names(cluster))
+    }
+    impatient = cluster.connect(proxy, history=history, timeout_s=IMPATIENT_S)
+    # Connected before the fault: pymilvus asks for the version as it connects, and Mishards asks the writer for that.
+    warm.ask(impatient).require()
+    with Searching(warm, doors) as searching:
+        pause(1.0, "searches before the fault")
+        with faults.kill(cluster.writer, history) as dead:
+            for reader in reader_names(cluster):
+                cold = unknown.ask(cluster.connect(reader, history=history))
+                trial.check(cold.ok and not unknown.faults_of(cold), f"cold search: {cold.reason}", node=reader)
+            strange = unknown.ask(impatient)
+            trial.deviate(strange.ok, f"a collection it had not seen: {strange.reason}", node=proxy)
+            pause(max(0.0, WRITER_OUTAGE_S - strange.elapsed_s), "the rest of the outage")
+        trial.add(dead.witness)
+        outage_s = dead.ended_s - dead.began_s
+    during = {door: searching.answers(door, dead.began_s, dead.ended_s) for door in doors}
+    for door, answers in during.items():
+        failed = [answer for answer in answers if not answer.good]
+        trial.check(not failed, f"{len(failed)} of {len(answers)} searches failed: {_first_error(failed)}", node=door)
+    if all(during.values()):
+        trial.witness("searched meanwhile", **{door: len(answers) for door, answers in during.items()})
+    budget_s = cluster.budgets.proxy_recovery_s(outage_s)
+    recovered = observe(
+        lambda: unknown.ask(impatient),
+        accept=lambda reply: reply.ok and not unknown.faults_of(reply),
+        timeout_s=budget_s,
+        interval_s=0.1,
+    )
+    trial.check(recovered.satisfied, f"no recovery after {budget_s:.0f} s: {recovered.last_seen}"[:300], node=proxy)
+    trial.measure("recovered after", recovered.elapsed_s, "s", budget_s, node=proxy)
+    written = Rows.make(seed, 50_000, 100)
+    reply = cluster.connect(proxy, history=history).insert(warm.name, written.vectors, written.ids)
+    trial.check(reply.ok, f"insert through Mishards after the recovery: {reply.reason}", node=proxy)
+
+
+def _first_error(answers: list[Answer]) -> str:
+    return "" if not answers else str(answers[0].error or answers[0].wrong)[:120]

@@ -1,0 +1,110 @@
+"""Are the answers right? FLAT search is exact, so every answer can be held against an oracle in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fixtures.claims import Trial, claim, holds
+from fixtures.cluster import Cluster
+from fixtures.history import History
+from fixtures.plugin import Names
+from fixtures.wire import MetricType
+from suites.oracle import Question, rows_for
+from suites.support import connect_all, segment_files
+
+METRICS = [
+    MetricType.L2,
+    MetricType.IP,
+    MetricType.HAMMING,
+    MetricType.JACCARD,
+    MetricType.TANIMOTO,
+    MetricType.SUBSTRUCTURE,
+    MetricType.SUPERSTRUCTURE,
+]
+SEGMENTS = 3
+SEGMENT_ROWS = 1500
+DIMENSION = 64
+QUERIES = 20
+TOP_K = 10
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+@claim(
+    "R-1",
+    "the top-k of the writer and of each reader equals exact search (FLAT, all metrics)",
+    source="facts 5.8",
+    expected={"1.0.0": holds()},
+    witnesses=("several segments",),
+)
+def test_nodes_search_exactly(
+    cluster: Cluster, trial: Trial, names: Names, history: History, seed: int, metric: MetricType
+) -> None:
+    collection = names(metric.name.lower())
+    rows = rows_for(metric, seed, SEGMENTS * SEGMENT_ROWS, DIMENSION)
+    ids = np.arange(len(rows), dtype=np.int64)
+    clients = connect_all(cluster, history)
+    writer = clients[cluster.writer.name]
+    writer.create_collection(collection, DIMENSION, metric, index_file_size_mb=1).require()
+    for part in range(SEGMENTS):
+        chosen = slice(part * SEGMENT_ROWS, (part + 1) * SEGMENT_ROWS)
+        # A partition for each part keeps it a segment of its own: merges stay within a partition.
+        writer.create_partition(collection, f"part{part}").require()
+        writer.insert(collection, rows[chosen], ids[chosen], f"part{part}").require()
+    writer.flush(collection).require()
+    files = segment_files(cluster, collection)
+    if len(files) >= SEGMENTS:
+        trial.witness("several segments", files=len(files), metric=metric.name)
+    question = Question.about(rows, ids, metric, seed=seed, queries=QUERIES, k=TOP_K)
+    for node in cluster.nodes:
+        reply = question.ask(clients[node.name], collection).require()
+        wrong = question.findings(reply)
+        for finding in wrong:
+            trial.check(False, f"{metric.name}: {finding.message}", node=node.name, operation=reply.operation.index)
+        trial.check(not wrong, f"{metric.name}: not the exact answer", node=node.name)
+
+
+R2_SEGMENTS = 8
+R2_SEGMENT_ROWS = 2500
+R2_DIMENSION = 128
+R2_ROUNDS = 20
+
+
+@pytest.mark.parametrize("metric", METRICS[:2], ids=lambda metric: metric.name)
+@claim(
+    "R-2",
+    "Mishards' answer equals exact search over all segments, each searched once, on at least two readers",
+    source="facts 7.5, 7.6; measured 4.2",
+    expected={"1.0.0": holds("when every reader's share has at least topk rows")},
+    witnesses=("six segments", "two readers served"),
+)
+def test_mishards_searches_every_segment_once(
+    cluster: Cluster, trial: Trial, names: Names, history: History, seed: int, metric: MetricType
+) -> None:
+    collection = names(f"spread_{metric.name.lower()}")
+    proxy = cluster.mishards.name
+    rows = rows_for(metric, seed, R2_SEGMENTS * R2_SEGMENT_ROWS, R2_DIMENSION)
+    ids = np.arange(len(rows), dtype=np.int64)
+    clients = connect_all(cluster, history)
+    writer = clients[cluster.writer.name]
+    # 2500 x 128 floats are 1.28 MB: over index_file_size, so that no merge joins two of them.
+    writer.create_collection(collection, R2_DIMENSION, metric, index_file_size_mb=1).require()
+    for part in range(R2_SEGMENTS):
+        chosen = slice(part * R2_SEGMENT_ROWS, (part + 1) * R2_SEGMENT_ROWS)
+        writer.insert(collection, rows[chosen], ids[chosen]).require()
+        writer.flush(collection).require()
+    files = segment_files(cluster, collection)
+    if len(files) >= 6:
+        trial.witness("six segments", files=len(files))
+    before = {reader.name: reader.requests_served() for reader in cluster.readers}
+    for round_number in range(R2_ROUNDS):
+        question = Question.about(rows, ids, metric, seed=seed + round_number, queries=5, k=TOP_K)
+        reply = question.ask(clients[proxy], collection).require()
+        wrong = question.findings(reply)
+        for finding in wrong:
+            trial.check(False, f"{metric.name}: {finding.message}", node=proxy, operation=reply.operation.index)
+        trial.check(not wrong, f"{metric.name}: not the exact answer", node=proxy)
+    served = {reader.name: reader.requests_served() - before[reader.name] for reader in cluster.readers}
+    trial.note(f"{metric.name}: searches served: {served}")
+    if sum(count >= R2_ROUNDS for count in served.values()) >= 2:
+        trial.witness("two readers served", **served)

@@ -1,0 +1,74 @@
+"""Histories written by hand, for the checkers' tests: one call an operation, times as they are told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fixtures.history import Operation, Outcome
+from fixtures.rowids import encode
+
+COLLECTION = "c"
+NODE = "reader-1"
+
+
+@dataclass
+class HandMade:
+    """Collects operations; `at` is when one begins, `took` how long it lasts, both in seconds."""
+
+    operations: list[Operation] = field(default_factory=list)
+
+    def insert(self, at: float, ids: Sequence[int], **how: Any) -> Operation:
+        return self.add("insert", at, {"rows": len(ids), "ids": encode(ids)}, **how)
+
+    def insert_without_ids(self, at: float, chosen: Sequence[int], **how: Any) -> Operation:
+        known = how.get("outcome", Outcome.OK) is Outcome.OK
+        return self.add("insert", at, {"rows": len(chosen)}, {"ids": encode(chosen)} if known else {}, **how)
+
+    def flush(self, at: float, collection: str = COLLECTION, **how: Any) -> Operation:
+        return self.add("flush", at, {}, collection=collection, **how)
+
+    def delete(self, at: float, ids: Sequence[int], **how: Any) -> Operation:
+        return self.add("delete", at, {"ids": encode(ids)}, **how)
+
+    def read(
+        self,
+        at: float,
+        asked: Sequence[int],
+        found: Sequence[int],
+        doubled: Sequence[int] = (),
+        others: Sequence[int] = (),
+        **how: Any,
+    ) -> Operation:
+        reply: dict[str, object] = {"found": encode(found)}
+        if doubled:
+            reply["doubled"] = encode(doubled)
+        if others:
+            reply["others"] = encode(others)
+        return self.add("search", at, {"asked": encode(asked)}, reply, **{"node": NODE, **how})
+
+    def add(
+        self,
+        kind: str,
+        at: float,
+        request: Mapping[str, object],
+        reply: Mapping[str, object] | None = None,
+        **how: Any,
+    ) -> Operation:
+        outcome = Outcome(how.get("outcome", Outcome.OK))
+        took = how.get("took", 0.5)
+        operation = Operation(
+            index=len(self.operations),
+            client="test",
+            node=str(how.get("node", "writer")),
+            kind=kind,
+            collection=str(how.get("collection", COLLECTION)),
+            request=request,
+            invoked_s=at,
+            completed_s=at + float(str(took)) if took is not None else None,
+            outcome=outcome,
+            reply=reply or {},
+        )
+        self.operations.append(operation)
+        return operation

@@ -1,0 +1,1 @@
+"""Commands beside pytest: `python -m tools.<name>`."""
