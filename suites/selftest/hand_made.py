@@ -72,3 +72,11 @@ class HandMade:
         )
         self.operations.append(operation)
         return operation
+
+
+def flushed(ids: Sequence[int]) -> HandMade:
+    """A history in which `ids` were inserted at 0 and are flush-acknowledged at 1.5."""
+    history = HandMade()
+    history.insert(0, ids)
+    history.flush(1)
+    return history

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from fixtures import data
 from fixtures.wire import MetricType
-from suites.checks.exact import check_exact
 from suites.checks.knn import Expected, check_knn, recall
 
 pytestmark = pytest.mark.selftest
@@ -31,17 +30,18 @@ class Case:
     row_ids: NDArray[np.int64]
 
     def rules(self, deleted: list[int] | None = None) -> list[object]:
-        found = check_exact(
-            self.ids,
-            self.distances,
-            rows=self.rows,
-            row_ids=self.row_ids,
-            queries=self.queries,
-            topk=K,
-            metric=self.metric,
-            deleted=deleted or [],
-        )
+        found = check_knn(self.ids, self.distances, expected=self.expected(), deleted=deleted or [])
         return [finding.facts["rule"] for finding in found]
+
+    def expected(self, k: int = K) -> Expected:
+        exact = data.exact_top_k(self.rows, self.row_ids, self.queries, k, self.metric)
+        return Expected(
+            ids=exact.ids,
+            distances=exact.distances,
+            true_distances=data.distances_to(self.rows, self.row_ids, self.queries, self.ids, self.metric),
+            scale=data.rounding_scale(self.queries, self.metric),
+            descending=self.metric is MetricType.IP,
+        )
 
 
 def case(metric: MetricType = MetricType.L2, rows: int = 60) -> Case:
@@ -182,13 +182,7 @@ def test_rows_closer_together_than_rounding_may_stand_in_for_each_other() -> Non
     swapped = Case(
         MetricType.L2, rows, queries, np.array([[1, 2]]), np.array([[100.002, 100.004]], dtype=np.float32), np.arange(4)
     )
-    exact = data.exact_top_k(rows, swapped.row_ids, queries, 2, MetricType.L2)
-    expected = Expected(
-        ids=exact.ids,
-        distances=exact.distances,
-        true_distances=data.distances_to(rows, swapped.row_ids, queries, swapped.ids, MetricType.L2),
-        scale=np.ones(1),
-    )
+    expected = swapped.expected(k=2)
     assert check_knn(swapped.ids, swapped.distances, expected=expected) == []
     strict = check_knn(swapped.ids, swapped.distances, expected=expected, tolerance=1e-6)
     assert [finding.facts["rule"] for finding in strict] == ["missing neighbour", "wrong neighbour"]

@@ -7,7 +7,7 @@ import pytest
 from fixtures.claims import Verdict
 from fixtures.history import Outcome
 from suites.checks.set_full import Level, MonotonicReads, SetFull, check_monotonic, check_set_full
-from suites.selftest.hand_made import COLLECTION, NODE, HandMade
+from suites.selftest.hand_made import COLLECTION, NODE, HandMade, flushed
 
 pytestmark = pytest.mark.selftest
 
@@ -18,14 +18,6 @@ def check(history: HandMade, **how: object) -> SetFull:
 
 def monotonic(history: HandMade) -> MonotonicReads:
     return check_monotonic(history.operations, collection=COLLECTION, node=NODE)
-
-
-def flushed(ids: list[int]) -> HandMade:
-    """`ids` inserted at 0 and flush-acknowledged at 1.5."""
-    history = HandMade()
-    history.insert(0, ids)
-    history.flush(1)
-    return history
 
 
 def test_rows_that_are_read_as_soon_as_they_are_known_are_stable() -> None:
@@ -187,69 +179,6 @@ def test_ids_that_the_node_chose_are_taken_from_its_reply() -> None:
     history.flush(1)
     history.read(2, [10, 11], [10])
     assert check(history).lost.examples == (11,)
-
-
-def test_a_deleted_row_may_be_missing_from_when_its_delete_began() -> None:
-    history = flushed([1, 2])
-    history.read(2, [1, 2], [1, 2])
-    history.delete(3, [1], took=2)
-    history.read(4, [1, 2], [2])
-    history.read(9, [1, 2], [2])
-    result = check(history)
-    assert (result.lost.count, result.misses, result.stable) == (0, (), 2)
-
-
-def test_a_read_that_overlaps_a_delete_is_not_judged() -> None:
-    history = flushed([1])
-    history.read(2, [1], [], took=3)
-    history.delete(4, [1])
-    assert check(history).lost.count == 0
-
-
-def test_a_row_read_after_its_delete_was_flushed_lingers() -> None:
-    history = flushed([1, 2])
-    history.delete(2, [1])
-    history.read(2.6, [1], [1])
-    assert check(history).lingering.count == 0
-    history.flush(3)
-    history.read(4, [1], [1])
-    result = check(history)
-    assert (result.lingering.examples, result.resurrected.count) == ((1,), 0)
-    assert result.verdict is Verdict.VIOLATED
-
-
-def test_a_row_that_was_gone_after_its_delete_and_comes_back_is_resurrected() -> None:
-    history = flushed([1, 2])
-    history.delete(2, [1])
-    history.flush(3)
-    history.read(4, [1, 2], [2])
-    history.read(5, [1, 2], [1, 2])
-    result = check(history)
-    assert (result.lingering.count, result.resurrected.examples) == (0, (1,))
-    assert result.verdict is Verdict.VIOLATED
-
-
-@pytest.mark.parametrize("outcome", [Outcome.UNKNOWN, Outcome.FAILED])
-def test_a_row_may_stay_when_its_delete_was_not_acknowledged(outcome: Outcome) -> None:
-    history = flushed([1])
-    history.delete(2, [1], outcome=outcome)
-    history.flush(3)
-    history.read(4, [1], [1])
-    assert check(history).findings() == []
-    history.read(5, [1], [])
-    assert check(history).lost.count == (1 if outcome is Outcome.FAILED else 0)
-
-
-@pytest.mark.parametrize("outcome", [Outcome.OK, Outcome.UNKNOWN])
-def test_a_row_that_is_inserted_again_may_come_back(outcome: Outcome) -> None:
-    history = flushed([1])
-    history.delete(2, [1])
-    history.flush(3)
-    history.read(4, [1], [])
-    history.insert(5, [1], outcome=outcome)
-    history.read(6, [1], [1])
-    result = check(history)
-    assert (result.lingering.count, result.resurrected.count) == (0, 0)
 
 
 def test_failed_reads_other_nodes_and_other_collections_say_nothing() -> None:

@@ -155,6 +155,18 @@ def test_close_removes_all_and_says_what_was_left(tmp_path: Path) -> None:
         process.start()
 
 
+def test_an_aborted_folder_starts_nothing_more(tmp_path: Path) -> None:
+    with runtime(tmp_path) as opened:
+        ended, other = (opened.process(command(opened, FOREVER, name)) for name in ("ended", "other"))
+        ended.start()
+        opened.abort(ended.command.folder)
+        assert ended.exit_code() == -signal.SIGKILL
+        with pytest.raises(InfrastructureError, match="ended is not started: the cluster is being closed"):
+            ended.start()
+        other.start()
+        assert other.is_alive()
+
+
 def test_children_die_with_a_killed_run(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from suites.selftest import embedded as e\n"

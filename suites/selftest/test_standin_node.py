@@ -41,6 +41,16 @@ def fill(nodes: Nodes, name: str, seed: int = 1, rows: int = 100, first_id: int 
     return data
 
 
+def await_one_segment(nodes: Nodes, name: str) -> None:
+    """Until merges have put all rows into one segment, which then stays."""
+    wait_until(
+        lambda: [state for _, state, _ in nodes.files(name)],
+        timeout_s=10,
+        accept=lambda seen: [state for state in seen if state != TO_DELETE] == [RAW],
+        reason="segments merged into one",
+    )
+
+
 def test_a_flushed_insert_is_found_on_both_nodes(nodes: Nodes, name: str) -> None:
     data = vectors(1, 100)
     nodes.write.insert(name, data, np.arange(100)).require()
@@ -73,8 +83,9 @@ def test_kill_9_loses_no_acknowledged_row(nodes: Nodes, name: str) -> None:
     nodes.writer.start()
     nodes.await_count(nodes.write, name, 150)
     assert "replayed" in nodes.writer.log.read_text()
-    segments = nodes.write.stats(name).require().value["partitions"][0]["segments"]
-    ids = np.concatenate([nodes.write.list_ids(name, each["name"]).require().ids for each in segments])
+    await_one_segment(nodes, name)
+    (segment,) = nodes.write.stats(name).require().value["partitions"][0]["segments"]
+    ids = nodes.write.list_ids(name, segment["name"]).require().ids
     assert sorted(ids.tolist()) == [*range(50), *range(100, 200)], "rows lost or doubled"
 
 
@@ -119,10 +130,7 @@ def test_a_merge_keeps_every_row_once_and_drops_deleted_ones(nodes: Nodes, name:
     nodes.write.flush(name).require()
     fill(nodes, name, seed=4, rows=40, first_id=160)
 
-    def states() -> list[int]:
-        return [state for _, state, _ in nodes.files(name)]
-
-    wait_until(states, timeout_s=10, accept=lambda seen: seen.count(RAW) == 1, reason="segments merged into one")
+    await_one_segment(nodes, name)
     assert nodes.read.count(name).require().value == 198
     wanted = [40 * seed + 2 for seed in range(4)]
     assert [nearest(nodes.read, name, part[2:3], topk=1)[0][0] for part in parts] == wanted

@@ -13,12 +13,13 @@ import numpy as np
 from fixtures.claims import Trial
 from fixtures.clients import Client
 from fixtures.cluster import Cluster
-from fixtures.history import History
+from fixtures.history import History, Operation
 from fixtures.waits import Deadline, pause
 from suites.support import DIMENSION, Rows, connect_all, look_up, watch
 
-BATCH = 100
+BATCH = 50
 ASKED = 4
+READ_BACK = 1000
 # A breath between calls: the load is to overlap with everything, not to starve the nodes of two cores.
 PACE_S = 0.01
 # Ids of the two inserters: their rows are told apart by range.
@@ -34,6 +35,8 @@ class Storm:
     deadline: Deadline
     acknowledged: list[Rows] = field(default_factory=list)
     unflushed: list[Rows] = field(default_factory=list)
+    counted: dict[str, int] = field(default_factory=dict)
+    operations: list[Operation] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def insert_and_flush(self, client: Client) -> int:
@@ -68,7 +71,7 @@ class Storm:
                 with self.lock:
                     into.append(rows)
             number += 1
-            pause(PACE_S if flush else 10 * PACE_S, "the pace of the load")
+            pause(PACE_S if flush else 30 * PACE_S, "the pace of the load")
         return number * BATCH
 
 
@@ -96,9 +99,11 @@ def rage(cluster: Cluster, trial: Trial, collection: str, history: History, seed
         done = {name: future.result() for name, future in running.items()}
     writer.flush(collection).require()
     trial.note(", ".join(f"{name}: {count}" for name, count in done.items()))
-    for start in range(0, len(storm.acknowledged), 10):
-        # In answers of a thousand rows: large enough to be quick, small enough to name the missing.
-        watch(clients, collection, Rows.join(storm.acknowledged[start : start + 10]), timeout_s=5.0)
-    for start in range(0, len(storm.unflushed), 10):
-        watch(clients, collection, Rows.join(storm.unflushed[start : start + 10]), timeout_s=5.0)
+    written = [*storm.acknowledged, *storm.unflushed]
+    step = READ_BACK // BATCH
+    for start in range(0, len(written), step):
+        trial.progress(f"reading back {BATCH * start} of {BATCH * len(written)} rows")
+        watch(clients, collection, Rows.join(written[start : start + step]), timeout_s=5.0)
+    storm.counted = {node.name: int(clients[node.name].count(collection).require().value) for node in cluster.nodes}
+    storm.operations = history.operations()
     return storm

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fixtures.claims import Trial, claim, deviates
 from fixtures.cluster import Cluster
 from fixtures.history import History
@@ -9,9 +11,10 @@ from fixtures.plugin import Names
 from suites.checks.gaps import longest_gap_s
 from suites.checks.set_full import Miss, check_monotonic, check_set_full
 from suites.support import front_doors
-from suites.visibility.storm import BATCH, rage
+from suites.visibility.storm import BATCH, Storm, rage
 
-LONG_S, SHORT_S = 62.0, 20.0
+DURATION_S = 62.0
+STORM = pytest.StashKey[Storm]()
 SWAP = "a search in the swap of a merge misses the rows of the merged segments: old rows go before the new one comes"
 
 
@@ -22,10 +25,11 @@ SWAP = "a search in the swap of a merge misses the rows of the merged segments: 
     expected={"1.0.0": deviates(f"never on the writer; on readers and Mishards {SWAP}", "measured 3, S5")},
     witnesses=("read while written", "rows settled"),
 )
-def test_set_full_under_inserts(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> None:
-    collection = names("storm")
-    storm = rage(cluster, trial, collection, history, seed, duration_s=LONG_S)
-    operations = history.operations()
+def test_set_full_under_inserts(
+    cluster: Cluster, trial: Trial, names: Names, history: History, seed: int, request: pytest.FixtureRequest
+) -> None:
+    storm = _storm(request, cluster, trial, names, history, seed)
+    collection, operations = storm.collection, storm.operations
     for door in front_doors(cluster):
         result = check_set_full(operations, collection=collection, node=door)
         if result.reads > 100:
@@ -41,9 +45,8 @@ def test_set_full_under_inserts(cluster: Cluster, trial: Trial, names: Names, hi
         # A swap belongs to a flush; it has to be over before the next auto flush begins another.
         trial.measure("longest gap", gap_s, "s", float(cluster.topology.milvus.auto_flush_interval_s), node=door)
     expected = BATCH * (len(storm.acknowledged) + len(storm.unflushed))
-    for node in cluster.nodes:
-        counted = cluster.connect(node.name, history=history).count(collection).require().value
-        trial.check(counted == expected, f"{counted} rows counted, {expected} acknowledged", node=node.name)
+    for node, counted in storm.counted.items():
+        trial.check(counted == expected, f"{counted} rows counted, {expected} acknowledged", node=node)
 
 
 @claim(
@@ -53,16 +56,28 @@ def test_set_full_under_inserts(cluster: Cluster, trial: Trial, names: Names, hi
     expected={"1.0.0": deviates(f"never on the writer; on readers and Mishards {SWAP}", "measured 3, S5")},
     witnesses=("read while written",),
 )
-def test_reads_are_monotonic(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> None:
-    collection = names("storm")
-    rage(cluster, trial, collection, history, seed, duration_s=SHORT_S)
-    operations = history.operations()
+def test_reads_are_monotonic(
+    cluster: Cluster, trial: Trial, names: Names, history: History, seed: int, request: pytest.FixtureRequest
+) -> None:
+    storm = _storm(request, cluster, trial, names, history, seed)
+    collection, operations = storm.collection, storm.operations
     for door in front_doors(cluster):
         result = check_monotonic(operations, collection=collection, node=door)
         if result.reads > 100 and result.seen:
             trial.witness("read while written", node=door, reads=result.reads, rows=result.seen)
         trial.note(f"{door}: {result.reads} searches, {len(result.gaps)} missed a row seen before")
         _judge_misses(cluster, trial, door, list(result.gaps))
+
+
+def _storm(
+    request: pytest.FixtureRequest, cluster: Cluster, trial: Trial, names: Names, history: History, seed: int
+) -> Storm:
+    """The storm of this run: the first claim that needs one makes it, the other judges the same history."""
+    if STORM not in request.config.stash:
+        request.config.stash[STORM] = rage(cluster, trial, names("storm"), history, seed, duration_s=DURATION_S)
+    else:
+        trial.note("judged on the history of the storm of claim V-4")
+    return request.config.stash[STORM]
 
 
 def _judge_misses(cluster: Cluster, trial: Trial, door: str, misses: list[Miss]) -> None:

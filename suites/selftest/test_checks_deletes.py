@@ -1,0 +1,81 @@
+"""Set-full on histories with deletes: rows that linger, come back, or may do so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fixtures.claims import Verdict
+from fixtures.history import Outcome
+from suites.checks.set_full import SetFull, check_set_full
+from suites.selftest.hand_made import COLLECTION, NODE, HandMade, flushed
+
+pytestmark = pytest.mark.selftest
+
+
+def check(history: HandMade, **how: Any) -> SetFull:
+    return check_set_full(history.operations, collection=COLLECTION, node=NODE, **how)
+
+
+def test_a_deleted_row_may_be_missing_from_when_its_delete_began() -> None:
+    history = flushed([1, 2])
+    history.read(2, [1, 2], [1, 2])
+    history.delete(3, [1], took=2)
+    history.read(4, [1, 2], [2])
+    history.read(9, [1, 2], [2])
+    result = check(history)
+    assert (result.lost.count, result.misses, result.stable) == (0, (), 2)
+
+
+def test_a_read_that_overlaps_a_delete_is_not_judged() -> None:
+    history = flushed([1])
+    history.read(2, [1], [], took=3)
+    history.delete(4, [1])
+    assert check(history).lost.count == 0
+
+
+def test_a_row_read_after_its_delete_was_flushed_lingers() -> None:
+    history = flushed([1, 2])
+    history.delete(2, [1])
+    history.read(2.6, [1], [1])
+    assert check(history).lingering.count == 0
+    history.flush(3)
+    history.read(4, [1], [1])
+    result = check(history)
+    assert (result.lingering.examples, result.resurrected.count) == ((1,), 0)
+    assert result.verdict is Verdict.VIOLATED
+
+
+def test_a_row_that_was_gone_after_its_delete_and_comes_back_is_resurrected() -> None:
+    history = flushed([1, 2])
+    history.delete(2, [1])
+    history.flush(3)
+    history.read(4, [1, 2], [2])
+    history.read(5, [1, 2], [1, 2])
+    result = check(history)
+    assert (result.lingering.count, result.resurrected.examples) == (0, (1,))
+    assert result.verdict is Verdict.VIOLATED
+
+
+@pytest.mark.parametrize("outcome", [Outcome.UNKNOWN, Outcome.FAILED])
+def test_a_row_may_stay_when_its_delete_was_not_acknowledged(outcome: Outcome) -> None:
+    history = flushed([1])
+    history.delete(2, [1], outcome=outcome)
+    history.flush(3)
+    history.read(4, [1], [1])
+    assert check(history).findings() == []
+    history.read(5, [1], [])
+    assert check(history).lost.count == (1 if outcome is Outcome.FAILED else 0)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.OK, Outcome.UNKNOWN])
+def test_a_row_that_is_inserted_again_may_come_back(outcome: Outcome) -> None:
+    history = flushed([1])
+    history.delete(2, [1])
+    history.flush(3)
+    history.read(4, [1], [])
+    history.insert(5, [1], outcome=outcome)
+    history.read(6, [1], [1])
+    result = check(history)
+    assert (result.lingering.count, result.resurrected.count) == (0, 0)
