@@ -53,7 +53,7 @@ class Writing:
     "MySQL down and back: nothing flushed is lost, nodes recover by themselves",
     source="measured 5.5, 0 S3; measured-2 1.4",
     expected={
-        "1.0.0": deviates(
+        "1.1.0": deviates(
             "a batch whose Insert and Flush both succeeded around the stop can be lost: Flush reports success although"
             " the segment's row could not be written; a reset can leave Mishards' workers failing until it restarts",
             "measured S3, N1",

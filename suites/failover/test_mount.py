@@ -15,7 +15,7 @@ from suites.support import connect_all
     "F-11",
     "a dead JuiceFS client is loud, and a remount heals",
     source="measured 5.9",
-    expected={"1.0.0": holds("cold searches fail with code 1, warm ones go on; no restart of the node is needed")},
+    expected={"1.1.0": holds("cold searches fail with code 1, warm ones go on; no restart of the node is needed")},
     needs=("fuse",),
     witnesses=("spread over readers", "kill_mount", "cold search failed"),
 )

@@ -17,7 +17,7 @@ from suites.support import connect_all
     "F-7",
     "Mishards restarts without a change in any answer",
     source="facts 7: it keeps caches only; measured 5.4",
-    expected={"1.0.0": holds()},
+    expected={"1.1.0": holds()},
     witnesses=("spread over readers", "kill"),
 )
 def test_mishards_restarts(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> None:

@@ -20,7 +20,7 @@ CLIENT_TIMEOUT_S = 5.0
     "F-1",
     "a dead reader: Mishards' answer is complete or an error, never partial; good again soon after its restart",
     source="facts 7.7; measured 5.1; milvus #4978",
-    expected={"1.0.0": holds("slowly: the error comes after pymilvus' three waits of 30 s for the dead node")},
+    expected={"1.1.0": holds("slowly: the error comes after pymilvus' three waits of 30 s for the dead node")},
     witnesses=("spread over readers", "kill", "errors while dead"),
 )
 def test_dead_reader(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> None:
@@ -83,7 +83,7 @@ def test_dead_reader(cluster: Cluster, trial: Trial, names: Names, history: Hist
     "F-2",
     "a frozen reader: Mishards' answer is complete or an error, never partial; good again once it thaws",
     source="measured 5.2",
-    expected={"1.0.0": holds("only what is in flight times out")},
+    expected={"1.1.0": holds("only what is in flight times out")},
     witnesses=("spread over readers", "pause", "errors while frozen"),
 )
 def test_frozen_reader(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> None:

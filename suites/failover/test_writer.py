@@ -33,7 +33,7 @@ BATCH = 20
     "F-4",
     "kill -9 of the writer loses no acknowledged row (same WAL, no merge under way)",
     source="facts 4.1, 4.2; measured 5.3",
-    expected={"1.0.0": holds()},
+    expected={"1.1.0": holds()},
     witnesses=("kill", "killed with rows in memory"),
 )
 def test_killed_writer_loses_nothing(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> None:
@@ -41,8 +41,9 @@ def test_killed_writer_loses_nothing(cluster: Cluster, trial: Trial, names: Name
     writer = clients[cluster.writer.name]
     survivors: dict[str, Rows] = {}
     for kill in range(KILLS):
-        # A collection for each kill, and its segments merged before the next: a kill in the swap of a merge is another
-        # matter, and another claim (F-16).
+        # A collection for each kill, and its segments merged before the next. A kill within the swap of a merge is
+        # another matter: the old rows are marked as deleted one by one before the new one is valid (facts 2.6), so a
+        # writer that dies in between loses a segment. Seen once in 10 kills on the stand-in, which does as Milvus does.
         collection = names(f"survivors{kill}")
         writer.create_collection(collection, DIMENSION).require()
         rows = Rows.make(seed, kill * BATCHES * BATCH, BATCHES * BATCH)
@@ -96,7 +97,7 @@ def _check_all_there(
     "loss of the writer's host loses at most what was acknowledged since the last flush, and a new host takes over",
     source="the article keeps the WAL on a local disk; facts 4.2; measured 5.3, 5.8",
     expected={
-        "1.0.0": deviates(
+        "1.1.0": deviates(
             'all of the unflushed rows are lost, as bounded; but a later restart is refused: "Wal init error!"',
             "measured 5.3",
         )
@@ -165,7 +166,7 @@ IMPATIENT_S = 5.0
     "while the writer is down, searches go on; recovery follows the writer's return within the budget",
     source="facts 7.7: Mishards asks the writer about a collection it does not know; measured 5.4; milvus #6141",
     expected={
-        "1.0.0": deviates("Mishards cannot search a collection that it has not seen before", "milvus #6141"),
+        "1.1.0": deviates("Mishards cannot search a collection that it has not seen before", "milvus #6141"),
     },
     witnesses=("spread over readers", "kill", "searched meanwhile"),
 )

@@ -34,7 +34,7 @@ TOP_K = 10
     "R-1",
     "the top-k of the writer and of each reader equals exact search (FLAT, all metrics)",
     source="facts 5.8",
-    expected={"1.0.0": holds()},
+    expected={"1.1.0": holds()},
     witnesses=("several segments",),
 )
 def test_nodes_search_exactly(
@@ -75,7 +75,7 @@ R2_ROUNDS = 20
     "R-2",
     "Mishards' answer equals exact search over all segments, each searched once, on at least two readers",
     source="facts 7.5, 7.6; measured 4.2",
-    expected={"1.0.0": holds("when every reader's share has at least topk rows")},
+    expected={"1.1.0": holds("when every reader's share has at least topk rows")},
     witnesses=("six segments", "two readers served"),
 )
 def test_mishards_searches_every_segment_once(

@@ -19,7 +19,7 @@ LATER_SEARCHES = 60
     "a failed search does not blind Mishards to what comes later",
     source="facts 7.7: the session of a failed search keeps its transaction; measured 4.1",
     expected={
-        "1.0.0": deviates(
+        "1.1.0": deviates(
             "after a search of a dropped name its worker keeps an old MySQL snapshot and finds no later collection",
             "measured S7; READ-COMMITTED mends it",
         )
@@ -63,7 +63,7 @@ def test_failed_search_blinds_nobody(cluster: Cluster, trial: Trial, names: Name
     "R-5",
     "a write sent to a reader never becomes visible and harms nothing",
     source="facts 1.3: no RPC is refused on a reader; an insert goes to its own WAL, which nothing consumes",
-    expected={"1.0.0": holds("though the reader acknowledges it")},
+    expected={"1.1.0": holds("though the reader acknowledges it")},
     witnesses=("sent to a reader", "reader restarted"),
 )
 def test_write_to_a_reader_is_harmless(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fixtures.clients import Client
-from fixtures.services.milvus import READER
+from fixtures.services.milvus import READER, WRITER
 from fixtures.waits import observe, pause, wait_until
 from fixtures.wire import IndexType
 from suites.selftest.standin_nodes import DIMENSION, Nodes, nearest, running, vectors
@@ -63,15 +63,28 @@ def test_a_flushed_insert_is_found_on_both_nodes(nodes: Nodes, name: str) -> Non
         assert found[1] is None
 
 
-def test_what_is_not_flushed_is_seen_nowhere_until_the_auto_flush(nodes: Nodes, name: str) -> None:
+def test_the_auto_flush_makes_rows_visible(nodes: Nodes, name: str) -> None:
     data = vectors(2, 10)
-    # Just after an auto flush there is most of its interval left.
-    fill(nodes, name, rows=1, first_id=900)
     nodes.write.insert(name, data, np.arange(10)).require()
-    before = nodes.read.count(name).require().value
-    nodes.await_count(nodes.write, name, 11)
-    assert before == 1, "rows were counted before any flush"
+    nodes.await_count(nodes.write, name, 10)
     assert nearest(nodes.read, name, data[:1], topk=1) == [[0]]
+
+
+def test_what_is_not_flushed_is_seen_nowhere(nodes: Nodes) -> None:
+    # A writer that does not flush by itself within this test.
+    patient = nodes.new_node("patient-writer", WRITER, auto_flush_interval_s=600, recovery_error_ignore=True)
+    patient.start()
+    data = vectors(2, 10)
+    with Client("patient-writer", patient.endpoint) as client:
+        client.create_collection("patient", DIMENSION).require()
+        client.insert("patient", data, np.arange(10)).require()
+        for each in (client, nodes.read):
+            assert each.count("patient").require().value == 0
+            assert each.search("patient", data[:1], 1).require().ids.size == 0
+        client.flush("patient").require()
+        assert nearest(nodes.read, "patient", data[:1], topk=1) == [[0]]
+        client.drop_collection("patient").require()
+    patient.stop()
 
 
 def test_kill_9_loses_no_acknowledged_row(nodes: Nodes, name: str) -> None:
@@ -266,17 +279,6 @@ def test_an_index_is_kept_in_mysql_and_answers_stay_exact(nodes: Nodes, name: st
     assert nodes.read.search(name, data[:1], 1, {"nprobe": 8}).require().ids.tolist() == [[0]]
     nodes.write.drop_index(name).require()
     assert nearest(nodes.read, name, data[:1], topk=1) == [[0]]
-
-
-def test_commands_say_what_it_is(nodes: Nodes) -> None:
-    for client in (nodes.write, nodes.read):
-        told = {text: client.cmd(text).require().value for text in ("version", "status", "mode", "build_commit_id")}
-        assert told == {"version": "1.1.0", "status": "OK", "mode": "CPU", "build_commit_id": "stand-in"}
-        assert '"implementation":"stand-in"' in client.cmd("get_system_info").require().value
-        assert client.cmd("get_config storage.auto_flush_interval").require().value == "1"
-        assert client.cmd("nonsense").require().value == "Unknown command"
-        assert client.cmd("get_config nonsense.key").code == 1
-        assert client.cmd("set_config cache.cpu_cache_threshold 7").code == 5
 
 
 def test_what_a_request_is_logged_as(nodes: Nodes, name: str) -> None:

@@ -125,3 +125,14 @@ def test_a_reader_without_a_log_flushes_like_a_second_writer(nodes: Nodes, name:
     assert nodes.write.count(name).require().value == 10
     reader.stop()
     assert not (reader.folder / "wal" / "mxlog.meta").exists()
+
+
+def test_commands_say_what_it_is(nodes: Nodes) -> None:
+    for client in (nodes.write, nodes.read):
+        told = {text: client.cmd(text).require().value for text in ("version", "status", "mode", "build_commit_id")}
+        assert told == {"version": "1.1.0", "status": "OK", "mode": "CPU", "build_commit_id": "stand-in"}
+        assert '"implementation":"stand-in"' in client.cmd("get_system_info").require().value
+        assert client.cmd("get_config storage.auto_flush_interval").require().value == "1"
+        assert client.cmd("nonsense").require().value == "Unknown command"
+        assert client.cmd("get_config nonsense.key").code == 1
+        assert client.cmd("set_config cache.cpu_cache_threshold 7").code == 5

@@ -69,7 +69,7 @@ def load(cluster: Cluster, trial: Trial, name: str, history: History, seed: int)
     "a flushed delete is gone on the writer and through Mishards",
     source="measured 2: Mishards reloads a changed segment once; facts 7.5",
     expected={
-        "1.0.0": deviates(
+        "1.1.0": deviates(
             "stale for ever through Mishards when the reader loaded the segment less than the entry-cache TTL before:"
             " its reload reads the old deleted_docs and is not repeated",
             "measured S1; --entry-cache 0 mends it",
@@ -119,7 +119,7 @@ def _check_cure_by_next_delete(cluster: Cluster, trial: Trial, loaded: Loaded, g
     "V-7",
     "a flushed delete is gone on a reader asked directly: by id at once, by search after reload or replacement",
     source="milvus #2368; facts 1.4; measured 2",
-    expected={"1.0.0": deviates("a search returns it until a reload, release or replacement", "milvus #2368")},
+    expected={"1.1.0": deviates("a search returns it until a reload, release or replacement", "milvus #2368")},
     witnesses=("loaded everywhere", "cured by reload", "cured by release", "cured by compaction", "cured by merge"),
 )
 def test_flushed_delete_on_a_reader(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> None:
@@ -174,7 +174,7 @@ CURES = {"reload": _reload, "release": _release, "compaction": _compact, "merge"
     "V-8",
     "a deleted row never comes back: merge, compaction, reader restart, remount",
     source="facts 3.2, 4.3: merging and compacting drop deleted rows; a restarted reader reads deleted_docs",
-    expected={"1.0.0": holds()},
+    expected={"1.1.0": holds()},
     witnesses=("loaded everywhere", "merged", "compacted", "reader restarted", "writer restarted"),
 )
 def test_deleted_rows_stay_deleted(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> None:
