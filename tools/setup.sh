@@ -23,8 +23,9 @@ find_python() {
 
 missing_packages() {
     local python
-    # The -core package has the server without the service that Debian's mariadb-server would start on this machine.
+    # The -core packages have the server without the service that Debian's mariadb-server would start on this machine.
     has mariadbd || has mysqld || echo mariadb-server-core
+    has my_print_defaults || echo mariadb-client-core
     has fusermount3 || has fusermount || echo fuse3
     python=$(find_python)
     if [ -z "$python" ]; then
