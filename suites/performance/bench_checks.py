@@ -5,8 +5,11 @@ python -m suites.performance.bench_checks
 
 from __future__ import annotations
 
+import functools
+import itertools
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -15,6 +18,7 @@ from fixtures.history import Operation, Outcome
 from fixtures.rowids import encode
 from fixtures.wire import MetricType
 from suites.checks.set_full import check_monotonic, check_set_full
+from suites.performance.figures import HEAD, Figure, rows, text_table
 
 
 def operation(index: int, kind: str, begin_s: float, request: dict[str, object], reply: dict[str, object]) -> Operation:
@@ -65,36 +69,58 @@ def small_reads(rows: int, reads: int, asked: int) -> list[Operation]:
     return history
 
 
-def timed(label: str, work: Callable[[], object]) -> None:
-    began_s = time.perf_counter()
-    work()
-    print(f"{label:<66} {time.perf_counter() - began_s:8.3f} s", flush=True)
+def measure_checkers(repeats: int, say: Callable[[str], None]) -> list[Figure]:
+    """The checkers' figures, each of `repeats` runs. Takes about 3 GB of memory."""
+    figures = []
+    for figure in itertools.chain(_of_whole_reads(repeats), _of_small_reads(repeats), _of_oracle(repeats)):
+        say(f"{figure.measure.label}: {figure.measured}")
+        figures.append(figure)
+    return figures
+
+
+def timed(repeats: int, work: Callable[[], object]) -> list[float]:
+    """How long the work took, each time. Seconds."""
+    took_s = []
+    for _ in range(repeats):
+        began_s = time.perf_counter()
+        work()
+        took_s.append(time.perf_counter() - began_s)
+    return took_s
+
+
+def growth(small_s: Sequence[float], large_s: Sequence[float], factor: float) -> float:
+    """How the cost grew when the work grew `factor` times: 1 is linear, 2 twice that."""
+    return statistics.median(large_s) / statistics.median(small_s) / factor
+
+
+def _of_whole_reads(repeats: int) -> Iterator[Figure]:
+    small, large = whole_reads(250_000, 100), whole_reads(1_000_000, 100)
+    small_s = timed(repeats, lambda: check_set_full(small, collection="c", node="reader-1"))
+    large_s = timed(repeats, lambda: check_set_full(large, collection="c", node="reader-1"))
+    yield Figure.of("set_full", large_s)
+    yield Figure.of("set_full_growth", [growth(small_s, large_s, 4)])
+    yield Figure.of("monotonic", timed(repeats, lambda: check_monotonic(large, collection="c", node="reader-1")))
+
+
+def _of_small_reads(repeats: int) -> Iterator[Figure]:
+    small, large = small_reads(1_000_000, 5_000, 100), small_reads(1_000_000, 10_000, 100)
+    small_s = timed(repeats, lambda: check_set_full(small, collection="c", node="reader-1"))
+    large_s = timed(repeats, lambda: check_set_full(large, collection="c", node="reader-1"))
+    yield Figure.of("set_full_small", large_s)
+    yield Figure.of("set_full_small_growth", [growth(small_s, large_s, 2)])
+
+
+def _of_oracle(repeats: int) -> Iterator[Figure]:
+    vectors, queries = data.vectors(1, 1_000_000, 128), data.vectors(2, 100, 128)
+    ids = np.arange(len(vectors))
+    for key, metric in (("oracle_l2", MetricType.L2), ("oracle_ip", MetricType.IP)):
+        search = functools.partial(data.exact_top_k, vectors, ids, queries, 10, metric)
+        yield Figure.of(key, timed(repeats, search))
 
 
 def main() -> None:
-    for rows in (250_000, 500_000, 1_000_000):
-        history = whole_reads(rows, 100)
-        timed(
-            f"set-full, {rows:>9,} rows x 100 reads of all rows",
-            lambda history=history: check_set_full(history, collection="c", node="reader-1"),  # type: ignore[misc]
-        )
-    timed(
-        "monotonic reads, 1,000,000 rows x 100 reads of all rows",
-        lambda: check_monotonic(history, collection="c", node="reader-1"),
-    )
-    for reads in (5_000, 10_000):
-        history = small_reads(1_000_000, reads, 100)
-        timed(
-            f"set-full, 1,000,000 rows x {reads:,} reads of 100 random rows",
-            lambda history=history: check_set_full(history, collection="c", node="reader-1"),  # type: ignore[misc]
-        )
-    rows_128, queries = data.vectors(1, 1_000_000, 128), data.vectors(2, 100, 128)
-    ids = np.arange(len(rows_128))
-    for metric in (MetricType.L2, MetricType.IP):
-        timed(
-            f"exact top 10 of 1,000,000 x 128, 100 queries, {metric.name}",
-            lambda metric=metric: data.exact_top_k(rows_128, ids, queries, 10, metric),  # type: ignore[misc]
-        )
+    """Print the checkers' figures."""
+    print(text_table(HEAD, rows(measure_checkers(3, lambda line: print(line, flush=True)))))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from fixtures import data
 from fixtures.cluster import FIRST_SEARCH, Cluster
 from fixtures.errors import InfrastructureError, UsageError
 from fixtures.runtimes import Command, Runtime, kernel, ledger
-from fixtures.services import STAND_IN, Programs, why_no_fuse
+from fixtures.services import Programs, why_no_fuse
 from fixtures.services.juicefs import ROOT_INODE
 from fixtures.steps import slowest_chain
 from fixtures.topology import Milvus, Topology
@@ -47,7 +47,8 @@ def test_every_part_is_there_and_says_what_it_is(cluster: Cluster) -> None:
     assert list(services) == [*expected, "writer", "reader-1", "reader-2", "mishards"]
     assert all(service.is_alive() for service in cluster.services)
     assert all(service.version[0].isdigit() for service in cluster.services)
-    assert {services[name].implementation for name in ("writer", "reader-2", "mishards")} == {STAND_IN}
+    assert {services[name].implementation for name in ("writer", "reader-2")} == {"stand-in (not Milvus)"}
+    assert services["mishards"].implementation == "stand-in (not Mishards)"
     assert cluster.milvus_version == "1.1.0"
     assert len({service.endpoint[0] for service in cluster.services}) == len(services), "an address each"
 

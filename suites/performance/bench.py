@@ -1,0 +1,167 @@
+"""The benchmark that `make bench` runs: bring-up, shutdown, the stand-in, the checkers. It measures and judges nothing.
+
+python -m suites.performance.bench [--full] [--runs N] [--only PART] [--json FILE] [--markdown]
+
+The table goes to stdout, progress to stderr. The exit code is 0 whatever the figures are, and one of
+fixtures/plugin/exit_codes.py if the harness failed: 4 for a wrong option, 7 where a cluster did not start or left
+something behind, 2 after Ctrl-C; what was measured until then is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fixtures.errors import HarnessError, UsageError
+from fixtures.plugin.exit_codes import ExitCode
+from fixtures.runtimes import new_run_id
+from suites.performance import machine
+from suites.performance.bench_checks import measure_checkers
+from suites.performance.bring_up import Part, measure_bring_up
+from suites.performance.clusters import Lifetime, Place
+from suites.performance.figures import Figure
+from suites.performance.output import Results, as_json, as_text
+from suites.performance.stand_in import measure_flat, measure_insert
+
+PROJECT = Path(__file__).resolve().parents[2]
+PARTS = ("bring-up", "insert", "search", "checkers")
+
+
+@dataclass(slots=True)
+class _Bench:
+    """What has been measured so far, so that it can be printed if a later part fails."""
+
+    options: argparse.Namespace
+    place: Place
+    figures: list[Figure] = field(default_factory=list)
+    split: tuple[Part, ...] = ()
+    lifetimes: list[Lifetime] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Measure each part that was asked for. Raises HarnessError."""
+        for part in parts_to_run(self.options.only, full=self.options.full):
+            self.place.say(f"{part} ...")
+            if part == "bring-up":
+                brought_up = measure_bring_up(self.place, self.options.runs, self.options.serial_runs)
+                self.split = brought_up.split
+                self._add(brought_up.figures, brought_up.lifetimes)
+            elif part == "checkers":
+                self._add(measure_checkers(self.options.repeats, self.place.say), ())
+            else:
+                measured = (
+                    measure_insert(self.place, self.options.inserts)
+                    if part == "insert"
+                    else measure_flat(self.place, self.options.searches)
+                )
+                self._add(measured.figures, (measured.lifetime,))
+        # Told at the end, since the figures of the other parts are good all the same.
+        if left := [item for lifetime in self.lifetimes for item in lifetime.left]:
+            raise HarnessError(f"a cluster did not end cleanly: {', '.join(left)}")
+
+    def _add(self, figures: Sequence[Figure], lifetimes: Sequence[Lifetime]) -> None:
+        self.figures.extend(figures)
+        self.lifetimes.extend(lifetimes)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the benchmark; the exit code."""
+    options = parse(arguments)
+    began_s = time.monotonic()
+    bench = _Bench(options, _place(options, began_s))
+    failed, code, before = "", ExitCode.OK, machine.usage()
+    try:
+        _require_parent(options.json)
+        bench.run()
+    except UsageError as error:
+        failed, code = str(error), ExitCode.USAGE
+    except HarnessError as error:
+        failed, code = str(error), ExitCode.INFRASTRUCTURE
+    except KeyboardInterrupt:
+        failed, code = "interrupted", ExitCode.INTERRUPTED
+    if bench.figures:
+        results = _results(bench, before, time.monotonic() - began_s, failed)
+        print(as_text(results, markdown=options.markdown), flush=True)
+        if options.json is not None:
+            options.json.write_text(as_json(results), encoding="utf-8")
+    if failed:
+        print(f"bench: {failed}", file=sys.stderr)
+    return int(code)
+
+
+def parts_to_run(only: Sequence[str] | None, *, full: bool) -> list[str]:
+    """The parts in their order: those named, else all, of which the long search only when asked for."""
+    if only:
+        return [part for part in PARTS if part in only]
+    return [part for part in PARTS if part != "search" or full]
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options. Ends the program, as argparse does, with a message for a wrong one."""
+    parser = argparse.ArgumentParser(prog="suites.performance.bench", description="Measures; judges nothing.")
+    parser.add_argument("--runs", type=_count, default=5, help="clusters brought up side by side (default 5)")
+    parser.add_argument("--serial-runs", type=_count, default=3, help="and one step after the other (default 3)")
+    parser.add_argument("--inserts", type=_count, default=5, help="inserts of 100k x 128 (default 5)")
+    parser.add_argument("--searches", type=_count, default=10, help="warm searches of each kind (default 10)")
+    parser.add_argument("--repeats", type=_count, default=3, help="runs of each checker (default 3)")
+    parser.add_argument("--full", action="store_true", help="FLAT search of 1M x 128 as well")
+    parser.add_argument("--only", action="append", choices=PARTS, help="only this part; may be given again")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all values there as well")
+    parser.add_argument("--markdown", action="store_true", help="print the tables as Markdown")
+    parser.add_argument("--seed", type=_count, default=1, help="of vectors (default 1)")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="logs go there (default reports/<time>_bench_<id>)")
+    parser.add_argument(
+        "--work-dir", type=Path, default=Path("/var/tmp"), metavar="DIR", help="data (default /var/tmp)"
+    )
+    return parser.parse_args(arguments)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number}: must be at least 1")
+    return number
+
+
+def _place(options: argparse.Namespace, began_s: float) -> Place:
+    started = datetime.datetime.now(datetime.timezone.utc)
+    report = options.report or PROJECT / "reports" / f"{started:%Y%m%dT%H%M%SZ}_bench_{new_run_id()}"
+
+    def say(line: str) -> None:
+        print(f"{time.monotonic() - began_s:6.1f} s  {line}", file=sys.stderr, flush=True)
+
+    return Place(report=report, work_parent=options.work_dir, seed=options.seed, say=say)
+
+
+def _require_parent(path: Path | None) -> None:
+    if path is not None and not os.access(path.absolute().parent, os.W_OK):
+        raise UsageError(f"--json {path}: its folder is not there or cannot be written; choose another")
+
+
+def _results(bench: _Bench, before: machine.Usage, took_s: float, failed: str) -> Results:
+    parts = bench.lifetimes[0].parts if bench.lifetimes else ()
+    host = machine.describe(parts)
+    after = machine.usage()
+    storage = sorted({lifetime.storage for lifetime in bench.lifetimes})
+    return Results(
+        figures=tuple(bench.figures),
+        split=bench.split,
+        machine=host,
+        storage=tuple(storage),
+        before=before,
+        after=after,
+        took_s=took_s,
+        failed=failed,
+    )
+
+
+if __name__ == "__main__":
+    # Whoever asks it to end gets the clean-up of a Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(main(sys.argv[1:]))
