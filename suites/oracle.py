@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,13 +39,19 @@ class Question:
     exact: data.TopK
 
     @staticmethod
-    def about(rows: Vectors, ids: Ids, metric: MetricType, *, seed: int, queries: int, k: int) -> Question:
-        """A question about the rows: half of the queries are rows themselves, half are new vectors."""
+    def about(
+        rows: Vectors, ids: Ids, metric: MetricType, *, seed: int, queries: int, k: int, among: Sequence[int] = ()
+    ) -> Question:
+        """A question about the rows: half of the queries are rows themselves, half are new vectors.
+
+        The rows at the positions `among` are asked for in any case, beyond the number of `queries`.
+        """
         dimension = rows.shape[1] * (1 if metric in data.FLOAT_METRICS else 8)
         rng = np.random.default_rng(seed)
         own = rows[rng.choice(len(rows), queries // 2, replace=False)]
+        edges = rows[np.asarray(among, dtype=np.intp)]
         new = rows_for(metric, seed ^ 0x5EED, queries - len(own), dimension)
-        asked = np.concatenate([own, new])
+        asked = np.concatenate([edges, own, new])
         return Question(rows, ids, asked, k, metric, data.exact_top_k(rows, ids, asked, k, metric))
 
     def ask(self, client: Client, collection: str) -> Reply:

@@ -38,7 +38,8 @@ class Rows:
         return len(self.ids)
 
     def take(self, positions: Sequence[int] | NDArray[np.int64]) -> Rows:
-        return Rows(self.ids[positions], self.vectors[positions])
+        chosen = np.asarray(positions, dtype=np.intp)
+        return Rows(self.ids[chosen], self.vectors[chosen])
 
     @staticmethod
     def join(parts: Iterable[Rows]) -> Rows:

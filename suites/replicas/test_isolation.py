@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fixtures.claims import Trial, claim, deviates, holds
 from fixtures.clients import Client
+from fixtures.clients.reply import NO_REPLY
 from fixtures.cluster import Cluster
 from fixtures.history import History
 from fixtures.plugin import Names
@@ -12,6 +13,7 @@ from suites.support import DIMENSION, Rows, connect_all, insert, insert_flushed,
 
 FAILING_SEARCHES = 6
 LATER_SEARCHES = 60
+NOT_FOUND = 4
 
 
 @claim(
@@ -44,12 +46,15 @@ def test_failed_search_blinds_nobody(cluster: Cluster, trial: Trial, names: Name
     writer.create_collection(later, DIMENSION).require()
     insert_flushed(writer, later, rows)
     try:
-        blind = [not look_up(proxy, later, probe).complete for _ in range(LATER_SEARCHES)]
-        trial.deviate(
-            not any(blind),
-            f"{sum(blind)} of {LATER_SEARCHES} searches of a later collection did not find it",
-            node=cluster.mishards.name,
-        )
+        seen = [look_up(proxy, later, probe) for _ in range(LATER_SEARCHES)]
+        blind = [sighting.reply for sighting in seen if not sighting.complete]
+        # The documented failure is an old snapshot of MySQL, which only REPEATABLE-READ has.
+        hold = trial.deviate if cluster.topology.mysql.isolation == "REPEATABLE-READ" else trial.check
+        text = f"{len(blind)} of {LATER_SEARCHES} searches of a later collection did not find it"
+        hold(not blind, text, node=cluster.mishards.name)
+        other = [reply for reply in blind if reply.code != NOT_FOUND]
+        text = f"{len(other)} searches failed otherwise: {other[0].reason or 'rows missing' if other else ''}"
+        trial.check(not other, text, node=cluster.mishards.name)
     finally:
         # Whatever the failed searches left behind in Mishards ends with its process.
         cluster.mishards.restart()
@@ -78,7 +83,8 @@ def test_write_to_a_reader_is_harmless(
     insert_flushed(writer, collection, rows)
     inserted = reader.insert(collection, stray.vectors, stray.ids)
     deleted = reader.delete(collection, rows.ids[:10])
-    trial.witness("sent to a reader", insert=inserted.reason or inserted.code, delete=deleted.reason or deleted.code)
+    if inserted.code != NO_REPLY and deleted.code != NO_REPLY:
+        trial.witness("sent to a reader", insert=inserted.code, delete=deleted.code)
     trial.note(f"the reader {'acknowledged' if inserted.ok else 'refused'} the insert")
 
     pause(cluster.budgets.visibility_unflushed_s, "the time in which a write to the writer would have become visible")

@@ -44,11 +44,25 @@ class Loaded:
         self.writer.delete(self.name, rows.ids).require()
         self.writer.flush(self.name).require()
 
+    @property
+    def kept(self) -> Rows:
+        """Some rows that no test deletes: a node that finds nothing at all would seem to have applied every delete."""
+        return self.rows.take(range(ROWS // 2, ROWS // 2 + 50))
+
     def still_there(self, door: str, rows: Rows) -> int:
-        """How many of the deleted `rows` a search at `door` returns."""
+        """How many of `rows` a search at `door` returns."""
         sighting = look_up(self.clients[door], self.name, rows)
         sighting.reply.require()
         return len(rows) - len(sighting.missing)
+
+    def check_kept(self, trial: Trial, door: str, *, after: str) -> None:
+        """The rows beside the deleted ones are found as before."""
+        found = self.still_there(door, self.kept)
+        trial.check(
+            found == len(self.kept),
+            f"{found} of {len(self.kept)} rows that nobody deleted found after {after}",
+            node=door,
+        )
 
 
 def load(cluster: Cluster, trial: Trial, name: str, history: History, seed: int) -> Loaded:
@@ -59,7 +73,7 @@ def load(cluster: Cluster, trial: Trial, name: str, history: History, seed: int)
     insert_flushed(writer, name, rows)
     seen = watch(clients, name, rows.take(range(50)), timeout_s=cluster.budgets.visibility_after_flush_s)
     unseen = [door for door, observed in seen.items() if not observed.satisfied]
-    if not unseen:
+    if trial.check(not unseen, f"flushed rows were not found at {', '.join(unseen)}, before any delete"):
         trial.witness("loaded everywhere", collection=name, doors=list(clients), rows=ROWS)
     return Loaded(name, rows, clients, writer)
 
@@ -93,6 +107,9 @@ def test_flushed_delete_is_gone_through_mishards(
         left = loaded.still_there(proxy, gone)
         stale += left > 0
         trial.deviate(left == 0, f"{left} of {DELETED} deletes still found, loaded just before", node=proxy)
+        trial.check(left in (0, DELETED), f"{left} of {DELETED} deletes still found: neither old nor new", node=proxy)
+        for door in (writer, proxy):
+            loaded.check_kept(trial, door, after="a delete just after loading")
         if left:
             _check_cure_by_next_delete(cluster, trial, loaded, gone)
     trial.note(f"deleted right after loading: {stale} of {REPETITIONS} collections stale through Mishards")
@@ -104,6 +121,7 @@ def test_flushed_delete_is_gone_through_mishards(
         for door in (writer, proxy):
             left = loaded.still_there(door, gone)
             trial.check(left == 0, f"{left} of {DELETED} deletes still found, loaded long before", node=door)
+            loaded.check_kept(trial, door, after="a delete long after loading")
 
 
 def _check_cure_by_next_delete(cluster: Cluster, trial: Trial, loaded: Loaded, gone: Rows) -> None:
@@ -113,6 +131,7 @@ def _check_cure_by_next_delete(cluster: Cluster, trial: Trial, loaded: Loaded, g
     loaded.delete(another)
     left = loaded.still_there(cluster.mishards.name, Rows.join([gone, another]))
     trial.check(left == 0, f"{left} rows still found after another delete made it reload", node=cluster.mishards.name)
+    loaded.check_kept(trial, cluster.mishards.name, after="another delete made it reload")
 
 
 @claim(
@@ -132,18 +151,23 @@ def test_flushed_delete_on_a_reader(cluster: Cluster, trial: Trial, names: Names
         for reader in reader_names(cluster):
             by_id = loaded.clients[reader].get(loaded.name, gone.ids[:10]).require().value
             trial.check(all(vector is None for vector in by_id), "a deleted row is returned by id", node=reader)
+            by_id = loaded.clients[reader].get(loaded.name, loaded.kept.ids[:10]).require().value
+            trial.check(all(vector is not None for vector in by_id), "a row nobody deleted is not", node=reader)
             counted = loaded.clients[reader].count(loaded.name).require().value
             trial.check(counted == ROWS - len(gone), f"{counted} rows counted of {ROWS - len(gone)}", node=reader)
             left = loaded.still_there(reader, gone)
             trial.deviate(left == 0, f"a search returns {left} of {len(gone)} deleted rows", node=reader, before=cure)
+            trial.check(left in (0, len(gone)), f"{left} of {len(gone)} deletes: neither old nor new", node=reader)
+            loaded.check_kept(trial, reader, after="the delete")
         for reader in reader_names(cluster):
             apply(cluster, loaded, reader)
             cured = observe(
-                lambda: loaded.still_there(reader, gone),  # noqa: B023 - called before the next turn
-                accept=lambda left: left == 0,
+                lambda: (loaded.still_there(reader, gone), loaded.still_there(reader, loaded.kept)),  # noqa: B023
+                accept=lambda found: found == (0, len(loaded.kept)),  # noqa: B023 - called before the next turn
                 timeout_s=cluster.budgets.visibility_after_flush_s,
             )
-            if trial.check(cured.satisfied, f"still {cured.value} deleted rows after {cure}", node=reader):
+            message = f"(deleted, other) rows found after {cure}: {cured.value}, expected (0, {len(loaded.kept)})"
+            if trial.check(cured.satisfied, message, node=reader):
                 trial.witness(f"cured by {cure}", node=reader, after_s=round(cured.elapsed_s, 3))
         trial.progress(f"cured by {cure}")
 
@@ -226,10 +250,18 @@ def test_deleted_rows_stay_deleted(cluster: Cluster, trial: Trial, names: Names,
         _check_stays_gone(cluster, trial, loaded, gone, after="remount")
     counted = loaded.clients[writer].count(loaded.name).require().value
     trial.check(counted == kept, f"{counted} rows counted, {kept} were not deleted", node=writer)
+    missing = ROWS // 2 - loaded.still_there(writer, more.take(range(ROWS // 2, ROWS)))
+    trial.check(missing == 0, f"{missing} rows that nobody deleted are missing", node=writer)
 
 
 def _check_stays_gone(cluster: Cluster, trial: Trial, loaded: Loaded, gone: Rows, *, after: str) -> None:
     for door in [cluster.writer.name, *reader_names(cluster), cluster.mishards.name]:
+        others = observe(
+            lambda: loaded.still_there(door, loaded.kept),  # noqa: B023 - called before the next turn
+            accept=lambda found: found == len(loaded.kept),
+            timeout_s=cluster.budgets.visibility_after_flush_s,
+        )
+        trial.check(others.satisfied, f"{others.value} of {len(loaded.kept)} other rows after {after}", node=door)
         left = loaded.still_there(door, gone)
         trial.check(left == 0, f"{left} deleted rows are back after {after}", node=door, after=after)
         returned = loaded.clients[door].get(loaded.name, gone.ids[:10]).require().value

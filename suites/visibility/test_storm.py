@@ -14,6 +14,8 @@ from suites.support import front_doors
 from suites.visibility.storm import BATCH, Storm, rage
 
 DURATION_S = 62.0
+# Searches that may fall into a swap: 0.8 to 2.6 % did with a merge after every flush (measured 3).
+MISSED_AT_MOST = 0.1
 STORM = pytest.StashKey[Storm]()
 SWAP = "a search in the swap of a merge misses the rows of the merged segments: old rows go before the new one comes"
 
@@ -38,12 +40,9 @@ def test_set_full_under_inserts(
             trial.witness("rows settled", node=door, stable=result.stable, never_read=result.never_read)
         for finding in result.findings():
             trial.check(False, finding.message, node=door, **finding.facts)
-        trial.check(True, "set-full")
+        trial.check(result.stable > 0, "no row was ever read", node=door)
         trial.note(f"{door}: {result.reads} searches, {len(result.misses)} missed a flushed row for a moment")
-        _judge_misses(cluster, trial, door, list(result.misses))
-        gap_s = longest_gap_s(operations, result.misses, collection=collection, node=door)
-        # A swap belongs to a flush; it has to be over before the next auto flush begins another.
-        trial.measure("longest gap", gap_s, "s", float(cluster.topology.milvus.auto_flush_interval_s), node=door)
+        _judge_misses(cluster, trial, storm, door, result.reads, list(result.misses))
     expected = BATCH * (len(storm.acknowledged) + len(storm.unflushed))
     for node, counted in storm.counted.items():
         trial.check(counted == expected, f"{counted} rows counted, {expected} acknowledged", node=node)
@@ -66,7 +65,7 @@ def test_reads_are_monotonic(
         if result.reads > 100 and result.seen:
             trial.witness("read while written", node=door, reads=result.reads, rows=result.seen)
         trial.note(f"{door}: {result.reads} searches, {len(result.gaps)} missed a row seen before")
-        _judge_misses(cluster, trial, door, list(result.gaps))
+        _judge_misses(cluster, trial, storm, door, result.reads, list(result.gaps))
 
 
 def _storm(
@@ -80,9 +79,13 @@ def _storm(
     return request.config.stash[STORM]
 
 
-def _judge_misses(cluster: Cluster, trial: Trial, door: str, misses: list[Miss]) -> None:
+def _judge_misses(cluster: Cluster, trial: Trial, storm: Storm, door: str, reads: int, misses: list[Miss]) -> None:
     """The writer guards its swap with a lock; elsewhere a miss for a moment is the documented failure."""
     text = f"{len(misses)} searches missed rows that were there before and after"
     facts = {"operations": [miss.operation for miss in misses[:5]], "rows": [miss.examples for miss in misses[:2]]}
     hold = trial.check if door == cluster.writer.name else trial.deviate
     hold(not misses, text, node=door, **facts)
+    trial.check(len(misses) <= MISSED_AT_MOST * reads, f"{len(misses)} of {reads} searches: no swap", node=door)
+    gap_s = longest_gap_s(storm.operations, misses, collection=storm.collection, node=door)
+    # A swap belongs to a flush; it has to be over before the next auto flush begins another.
+    trial.measure("longest gap", gap_s, "s", float(cluster.topology.milvus.auto_flush_interval_s), node=door)

@@ -12,6 +12,9 @@ from suites.support import DIMENSION, Rows, Sighting, connect_all, insert, inser
 
 ROUNDS = 40
 BATCH = 100
+# A swap hides rows from the first search of 1 to 2 % of rounds, of 14 % while merges ran (measured 1 and 9). Far more
+# than that is no swap but a node that looks at old metadata.
+RETRIED_AT_MOST = ROUNDS // 3
 
 
 @claim(
@@ -27,19 +30,23 @@ def test_flushed_insert_is_visible(cluster: Cluster, trial: Trial, names: Names,
     writer = clients[cluster.writer.name]
     writer.create_collection(collection, DIMENSION).require()
     slowest = dict.fromkeys(clients, 0.0)
-    retried = 0
+    retried = dict.fromkeys(clients, 0)
     for round_number in range(ROUNDS):
         rows = Rows.make(seed, round_number * BATCH, BATCH)
         insert_flushed(writer, collection, rows)
         seen = watch(clients, collection, rows, timeout_s=cluster.budgets.visibility_after_flush_s)
         for door, observed in seen.items():
             slowest[door] = max(slowest[door], observed.elapsed_s)
-            retried += observed.attempts > 1
+            retried[door] += observed.attempts > 1
             _check_found(trial, door, round_number, observed)
         trial.progress(f"round {round_number + 1} of {ROUNDS}")
     for door, elapsed_s in slowest.items():
         trial.measure("visible after flush", elapsed_s, "s", cluster.budgets.visibility_after_flush_s, node=door)
-    trial.note(f"{retried} of {ROUNDS * len(clients)} first searches needed another try")
+    for door, rounds in retried.items():
+        # The writer's swap is behind a lock of its own: it needs no second try.
+        allowed = 0 if door == cluster.writer.name else RETRIED_AT_MOST
+        trial.check(rounds <= allowed, f"{rounds} of {ROUNDS} flushed batches were not found at once", node=door)
+    trial.note(f"{sum(retried.values())} of {ROUNDS * len(clients)} first searches needed another try")
     counted = writer.count(collection).require().value
     trial.witness("rows counted", on="writer", rows=counted)
     trial.check(counted == ROUNDS * BATCH, f"{counted} rows counted, {ROUNDS * BATCH} inserted", node="writer")
@@ -52,7 +59,9 @@ def _check_found(trial: Trial, door: str, round_number: int, observed: Observed[
         return
     missing, doubled = sighting.missing.tolist(), sighting.doubled.tolist()
     operation = sighting.reply.operation.index
-    trial.check(not missing, f"{len(missing)} flushed rows not found", node=door, ids=missing[:5], operation=operation)
+    trial.check(
+        not missing, f"{len(missing)} acknowledged rows not found", node=door, ids=missing[:5], operation=operation
+    )
     trial.check(not doubled, f"{len(doubled)} rows found twice", node=door, ids=doubled[:5], operation=operation)
 
 
