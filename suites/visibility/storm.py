@@ -53,10 +53,11 @@ class Storm:
         searches = 0
         while not self.deadline.expired:
             with self.lock:
-                batches = [*self.acknowledged[-3:], *self.acknowledged[:: max(1, len(self.acknowledged) // 20)]]
-                late = self.unflushed[-1:]
+                # Every other search follows the newest rows; the rest draw from all that there ever were.
+                everything = [*self.acknowledged, *self.unflushed[-1:]]
+                batches = everything if searches % 2 else self.acknowledged[-1:]
             if batches:
-                batch = [*batches, *late][int(rng.integers(len(batches) + len(late)))]
+                batch = batches[int(rng.integers(len(batches)))]
                 look_up(client, self.collection, batch.take(rng.choice(len(batch), ASKED, replace=False)))
                 searches += 1
             pause(PACE_S, "the pace of the load")

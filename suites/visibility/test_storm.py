@@ -9,13 +9,13 @@ from fixtures.cluster import Cluster
 from fixtures.history import History
 from fixtures.plugin import Names
 from suites.checks.gaps import longest_gap_s
-from suites.checks.set_full import Miss, check_monotonic, check_set_full
+from suites.checks.set_full import Level, Miss, check_monotonic, check_set_full
 from suites.support import front_doors
 from suites.visibility.storm import BATCH, Storm, rage
 
 DURATION_S = 62.0
-# Searches that may fall into a swap: 0.8 to 2.6 % did with a merge after every flush (measured 3).
-MISSED_AT_MOST = 0.1
+# Searches that may fall into a swap: 0.8 to 2.6 % did at random, 10 % of those for the newest rows (measured 3 and 9).
+MISSED_AT_MOST = 0.2
 STORM = pytest.StashKey[Storm]()
 SWAP = "a search in the swap of a merge misses the rows of the merged segments: old rows go before the new one comes"
 
@@ -44,6 +44,9 @@ def test_set_full_under_inserts(
         trial.note(f"{door}: {result.reads} searches, {len(result.misses)} missed a flushed row for a moment")
         _judge_misses(cluster, trial, storm, door, result.reads, list(result.misses))
     expected = BATCH * (len(storm.acknowledged) + len(storm.unflushed))
+    for door in front_doors(cluster):
+        stable = check_set_full(operations, collection=collection, node=door, level=Level.CALLED).stable
+        trial.check(stable >= expected, f"{expected - stable} acknowledged rows were not found at the end", node=door)
     for node, counted in storm.counted.items():
         trial.check(counted == expected, f"{counted} rows counted, {expected} acknowledged", node=node)
 
