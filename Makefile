@@ -22,8 +22,8 @@ lint: setup
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
 
-bench: setup  ## bring-up, shutdown, insert and checker figures
-	@$(PYTHON) -m suites.performance.bench
+bench: setup  ## bring-up, shutdown, insert and checker figures; ARGS=--full adds searches in a million vectors
+	@$(PYTHON) -m suites.performance.bench $(ARGS)
 
 clean:  ## remove what a crashed run left: processes, mounts, folders
 	@if [ -x $(PYTHON) ]; then $(PYTHON) -m tools.sweep; else echo "nothing to clean: no environment here yet"; fi

@@ -62,6 +62,7 @@ def test_dead_reader(cluster: Cluster, trial: Trial, names: Names, history: Hist
     patience_s = cluster.budgets.proxy_dead_reader_error_s
     patient = cluster.connect(proxy, history=history, timeout_s=patience_s + 5)
     with faults.kill(victim, history) as dead:
+        trial.progress(f"dead again: Mishards has {patience_s:.0f} s to answer or to fail")
         reply = warm.ask(patient)
         trial.progress(f"Mishards answered after {reply.elapsed_s:.0f} s: {reply.outcome.value}")
     trial.add(dead.witness)

@@ -129,6 +129,12 @@ def test_listing_tests_starts_and_writes_nothing(pytester: pytest.Pytester) -> N
     assert not Path(pytester.path / "reports").exists()
 
 
+def test_a_claim_is_selected_by_its_id(pytester: pytest.Pytester) -> None:
+    second = ONE_CLAIM.replace("V-1", "V-2").replace("test_holds", "test_also")
+    assert inner.run(pytester, ONE_CLAIM + second, "-k", "V-2").ret == 0
+    assert list(inner.claims(pytester)) == ["V-2"]
+
+
 def test_the_default_report_folder_and_its_link(pytester: pytest.Pytester) -> None:
     inner.write(pytester, ONE_CLAIM)
     for _ in range(2):

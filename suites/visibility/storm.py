@@ -94,9 +94,14 @@ def rage(cluster: Cluster, trial: Trial, collection: str, history: History, seed
     }
     with ThreadPoolExecutor(max_workers=len(tasks)) as pool:
         running = {name: pool.submit(task) for name, task in tasks.items()}
-        while not storm.deadline.expired:
-            trial.progress(f"{storm.deadline.remaining_s:.0f} s left, {BATCH * len(storm.acknowledged)} rows flushed")
-            pause(min(5.0, storm.deadline.remaining_s + 0.1), "the length of the storm")
+        try:
+            while not storm.deadline.expired:
+                flushed = BATCH * len(storm.acknowledged)
+                trial.progress(f"{storm.deadline.remaining_s:.0f} s left, {flushed} rows flushed")
+                pause(min(5.0, storm.deadline.remaining_s + 0.1), "the length of the storm")
+        finally:
+            # Leaving the pool waits for its threads, which an interrupt must not have to do until the storm is over.
+            storm.deadline = Deadline(0.0)
         done = {name: future.result() for name, future in running.items()}
     writer.flush(collection).require()
     trial.note(", ".join(f"{name}: {count}" for name, count in done.items()))
