@@ -127,7 +127,7 @@ def mysql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MySql]:
     data = folder / "data"
     common = ["--no-defaults", f"--datadir={data}", "--user=root"]
     subprocess.run(
-        ["mariadb-install-db", *common, "--auth-root-authentication-method=normal", "--skip-test-db"],
+        ["mariadb-install-db", *common, "--auth-root-authentication-method=normal", "--skip-test-db", "--force"],
         check=True,
         capture_output=True,
     )
