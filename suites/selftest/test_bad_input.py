@@ -63,6 +63,7 @@ def _assert_clean(run: UserRun) -> None:
         (["--work-dir=/proc/nowhere"], r"--work-dir=/proc/nowhere: cannot write there: "),
         (["--work-dir={}/milvus.data"], r"--work-dir=/.*/milvus\.data: Milvus allows only letters, digits"),
     ],
+    ids=["option", "topology", "report folder", "work folder", "work folder that Milvus refuses"],
 )
 def test_what_cannot_be_is_refused_in_one_line(tmp_path: Path, words: list[str], message: str) -> None:
     (tmp_path / "typo.toml").write_text("[redis]\napendfsync = 'always'\n")
@@ -127,6 +128,7 @@ echo no space left; exit 3
         (DEAD_STORE, r"object-store: did not get ready: .* it exited .*\(exit code 3\); last lines of .*"),
         (DYING_STORE, r"object-store: exited while the rest .* was starting \(exit code 3\); last lines of .*"),
     ],
+    ids=["from the start", "later"],
 )
 def test_a_store_that_is_down_is_named(tmp_path: Path, script: str, message: str) -> None:
     user_runs.skip_without_fuse()
