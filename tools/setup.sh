@@ -62,7 +62,7 @@ make_environment() {
     [ -n "${SSL_CERT_FILE:-}" ] || [ ! -e "$CA_BUNDLE" ] || export SSL_CERT_FILE="$CA_BUNDLE"
     "$python" -m venv .venv
     .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION"
-    .venv/bin/python -m uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements.txt
+    .venv/bin/python -m uv pip install --quiet --python .venv/bin/python --no-deps --require-hashes -r requirements.txt
     wanted_stamp > "$STAMP"
 }
 
