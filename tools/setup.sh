@@ -62,7 +62,9 @@ make_environment() {
     [ -n "${SSL_CERT_FILE:-}" ] || [ ! -e "$CA_BUNDLE" ] || export SSL_CERT_FILE="$CA_BUNDLE"
     "$python" -m venv .venv
     .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION"
-    .venv/bin/python -m uv pip install --quiet --python .venv/bin/python --no-deps --require-hashes -r requirements.txt
+    # From elsewhere: where uv sees pyproject.toml it applies its overrides to this file too, and they undo the pins.
+    (here=$PWD; cd / && "$here/.venv/bin/python" -m uv pip install --quiet --python "$here/.venv/bin/python" \
+        --no-deps --require-hashes -r "$here/requirements.txt")
     wanted_stamp > "$STAMP"
 }
 
