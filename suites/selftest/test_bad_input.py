@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from fixtures.plugin.exit_codes import ExitCode
-from fixtures.services.base import find_program
+from fixtures.runtimes.host import find_program
 from suites.selftest import user_runs
 from suites.selftest.user_runs import UserRun
 

@@ -11,7 +11,7 @@ from fixtures.errors import InfrastructureError, UsageError
 from fixtures.plugin import embedded
 from fixtures.plugin.header import describe
 from fixtures.plugin.launcher import Component, Plan
-from fixtures.services import base
+from fixtures.runtimes import host
 from suites.selftest import inner
 from suites.selftest.test_options import ONE_CLAIM
 
@@ -56,7 +56,7 @@ def test_a_missing_program_is_one_line_and_nothing_is_made(
     def none(names: tuple[str, ...], install: str) -> Path:
         raise InfrastructureError(f"no {' or '.join(names)} on PATH: {install}")
 
-    monkeypatch.setattr(base, "find_program", none)
+    monkeypatch.setattr(host, "find_program", none)
     inner.write(pytester, ONE_CLAIM)
     pytester.makeconftest(REAL)
     result = pytester.runpytest_inprocess()

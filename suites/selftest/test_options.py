@@ -37,6 +37,7 @@ def test_holds(cluster, trial):
         ("--milvus=nowhere", "--milvus=nowhere: no such file"),
         ("--milvus=test_inner.py", "--milvus=test_inner.py: not executable; chmod +x it"),
         ("--mishards=test_inner.py", "--mishards=test_inner.py: no such folder"),
+        ("--mishards=.", "--mishards=.: no checkout of Mishards: mishards/main.py is missing in it"),
         ("--topology=absent.toml", "topology absent.toml: cannot be read: No such file or directory"),
         ("--report=test_inner.py/sub", "--report=*/test_inner.py/sub: cannot write there: Not a directory"),
         ("--report=/proc/nowhere", "--report=/proc/nowhere: cannot write there: *"),

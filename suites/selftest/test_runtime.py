@@ -84,11 +84,11 @@ def test_pause_stops_all_and_resume_goes_on(tmp_path: Path) -> None:
         process.start()
         wait_until(lambda: "up" in process.last_lines(), timeout_s=10, reason="both to run")
         process.pause()
-        wait_until(lambda: set(process.states().values()) == {"T"}, timeout_s=5, reason="both to be stopped")
-        assert len(process.states()) == 2
+        wait_until(lambda: set(process.frozen().values()) == {"T"}, timeout_s=5, reason="both to be stopped")
+        assert len(process.frozen()) == 2
         assert process.is_alive()
         process.resume()
-        wait_until(lambda: "T" not in process.states().values(), timeout_s=5, reason="both to go on")
+        wait_until(lambda: not process.frozen(), timeout_s=5, reason="both to go on")
         process.pause()
         ended = process.stop()
         assert ended is not None
@@ -138,7 +138,7 @@ def test_close_removes_all_and_says_what_was_left(tmp_path: Path) -> None:
     process = opened.process(command(opened, WITH_CHILD + FOREVER))
     process.start()
     wait_until(lambda: "up" in process.last_lines(), timeout_s=10, reason="both to run")
-    pids = list(process.states())
+    pids = process.members()
     socket_file = tmp_path / "outside.sock"
     opened.claim_file(socket_file)
     socket_file.touch()
@@ -219,15 +219,15 @@ def test_a_clean_up_is_not_cut_short_by_ctrl_c() -> None:
 def test_networks_and_ports_are_nobody_elses(tmp_path: Path) -> None:
     with runtime(tmp_path) as opened:
         first, second = opened.new_block(), opened.new_block()
-        address = first.host()
-        assert address.rsplit(".", 1)[0] != second.host().rsplit(".", 1)[0]
-        assert first.host() != address
-        with socket.create_server((address, first.port(address))) as server:
+        address = first.host("a")
+        assert address.rsplit(".", 1)[0] != second.host("b").rsplit(".", 1)[0]
+        assert first.host("a") != address
+        with socket.create_server((address, first.port(address, 1))) as server:
             assert address.rsplit(".", 1)[0] in networks_in_use()
             taken = server.getsockname()
             with pytest.raises(InfrastructureError, match=f"{taken[0]}:{taken[1]} cannot be used: Address already in"):
                 require_free(*taken)
-        require_free("0.0.0.0", first.shared_port())
+        require_free("0.0.0.0", first.shared_port(1))
     with pytest.raises(InfrastructureError, match="no free loopback network"):
         choose_network(f"127.{a}.{b}" for a in range(256) for b in range(256))
 

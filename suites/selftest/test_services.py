@@ -17,6 +17,7 @@ from redis.retry import Retry
 from fixtures import topology
 from fixtures.errors import InfrastructureError, UsageError
 from fixtures.runtimes import Command, Folders, Runtime, choose, new_run_id
+from fixtures.runtimes.host import find_program
 from fixtures.services import (
     READER,
     WRITER,
@@ -31,9 +32,7 @@ from fixtures.services import (
     Site,
     Volume,
     object_store,
-    why_no_fuse,
 )
-from fixtures.services.base import find_program
 from fixtures.services.milvus import render
 from fixtures.services.object_store import BUCKET, REGION
 from fixtures.standin.config import load
@@ -55,11 +54,14 @@ class Stores:
         self.redis = Redis(self.site, topology.Redis(appendfsync="always"))
         self.store = SeaweedFS(self.site)
         self.settings = topology.JuiceFS(compression="lz4", attr_cache_s=0.5)
-        self.volume = Volume(self.site, self.settings, self.redis, self.store)
-        self.mounts = {name: JuiceFSMount(self.site, self.volume, name, self.site.work / name / "db") for name in NODES}
+        host = self.site.block.host("nodes")
+        self.volume = Volume(self.site, self.settings, self.redis, self.store, host)
+        self.mounts = {
+            name: JuiceFSMount(self.site, self.volume, name, self.site.work / name / "db", host) for name in NODES
+        }
         steps = [Step("init", self.mysql.initialise), Step("mysql", self.mysql.start, ("init",))]
         steps += [Step("redis", self.redis.start), Step("store", self.store.start)]
-        if why_no_fuse(opened) is None:
+        if opened.why_no_fuse() is None:
             steps.append(Step("format", self.volume.format, ("redis", "store")))
             steps += [Step(name, mount.start, ("format",)) for name, mount in self.mounts.items()]
         run_steps(steps)
@@ -79,7 +81,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 @pytest.fixture
 def mounts(stores: Stores) -> dict[str, JuiceFSMount]:
-    if (reason := why_no_fuse(stores.runtime)) is not None:
+    if (reason := stores.runtime.why_no_fuse()) is not None:
         pytest.skip(reason)
     return stores.mounts
 
@@ -138,7 +140,7 @@ def test_two_mounts_are_one_volume(stores: Stores, mounts: dict[str, JuiceFSMoun
     assert sum(1 for _ in stored) >= 1, "the data are objects in the bucket"
     assert mounts["writer"].cache != mounts["reader-1"].cache
     assert any(mounts["writer"].cache.iterdir())
-    assert len(mounts["writer"].process.states()) == 2, "JuiceFS' supervisor and its FUSE server"
+    assert len(mounts["writer"].process.members()) == 2, "JuiceFS' supervisor and its FUSE server"
 
 
 def test_mount_options_are_those_of_the_topology(stores: Stores, mounts: dict[str, JuiceFSMount]) -> None:
@@ -183,6 +185,7 @@ def test_a_part_that_never_answers_is_given_up(site: Site) -> None:
 
         def __init__(self) -> None:
             argv = (sys.executable, "-c", "import time; print('still here', flush=True); time.sleep(1000)")
+            self.block = site.block
             self.process = site.runtime.process(
                 Command(name="silent", argv=argv, folder=site.folder("silent"), log=site.log("silent"))
             )
@@ -206,20 +209,14 @@ def test_an_unknown_object_store_is_refused(site: Site) -> None:
         object_store(site, "azurite")
 
 
-def test_native_programs_that_are_not_there_are_refused(site: Site, tmp_path: Path) -> None:
+def test_native_programs_take_the_place_of_stand_ins(site: Site, tmp_path: Path) -> None:
     settings, uri = topology.Milvus(), "mysql://u:p@127.0.0.1:1/milvus"
-    with pytest.raises(InfrastructureError, match=r"no Milvus binary at .*absent \(--milvus\)"):
-        MilvusNode(site, "writer", WRITER, settings, uri, binary=tmp_path / "absent")
     with pytest.raises(UsageError, match="--defect is for the stand-in"):
         MilvusNode(site, "writer", WRITER, settings, uri, binary=Path("/bin/true"), defect="stale")
     native = MilvusNode(site, "writer", WRITER, settings, uri, binary=Path("/bin/true"))
     assert native.implementation == "Milvus"
     assert native.process.command.argv == ("/bin/true", "-c", str(native.config_path))
     mysql = MySQL(site, topology.MySQL())
-    with pytest.raises(InfrastructureError, match="no Mishards checkout"):
-        Mishards(site, topology.Mishards(), mysql, native, [native], checkout=tmp_path)
-    (tmp_path / "mishards").mkdir()
-    (tmp_path / "mishards" / "main.py").touch()
     proxy = Mishards(
         site, topology.Mishards(), mysql, native, [native], checkout=tmp_path, python=Path("/other/python")
     )
@@ -262,4 +259,4 @@ def test_the_configuration_says_what_the_topology_says(tmp_path: Path, role: str
 def test_without_fuse_the_reason_is_given(tmp_path: Path) -> None:
     folders = Folders.create(tmp_path / "report", tmp_path, new_run_id())
     with choose("embedded", folders, fuse=False, index=embedded.index(tmp_path)) as opened:
-        assert why_no_fuse(opened) == "FUSE was switched off for this run"
+        assert opened.why_no_fuse() == "FUSE was switched off for this run"

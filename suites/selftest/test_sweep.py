@@ -25,7 +25,7 @@ import sys, subprocess
 from pathlib import Path
 from fixtures import topology
 from fixtures.runtimes import choose
-from fixtures.services import JuiceFSMount, Redis, SeaweedFS, Volume, why_no_fuse
+from fixtures.services import JuiceFSMount, Redis, SeaweedFS, Volume
 from suites.selftest import embedded as e
 folder = Path(sys.argv[1])
 opened = choose('auto', e.folders(folder), index=e.index(folder))
@@ -37,9 +37,10 @@ opened.claim_file(folder / 'outside.sock')
 site = e.site(opened)
 if sys.argv[2] == 'mount':
     meta, store = Redis(site, topology.Redis()), SeaweedFS(site)
-    volume = Volume(site, topology.JuiceFS(), meta, store)
+    host = site.block.host('node')
+    volume = Volume(site, topology.JuiceFS(), meta, store, host)
     meta.start(); store.start(); volume.format()
-    JuiceFSMount(site, volume, 'node', site.work / 'node' / 'db').start()
+    JuiceFSMount(site, volume, 'node', site.work / 'node' / 'db', host).start()
 from fixtures.waits import wait_until
 wait_until(lambda: process.last_lines().isdigit(), timeout_s=20, reason='the orphan')
 print(opened.folders.work, process.pid, process.last_lines(), flush=True)
