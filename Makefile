@@ -3,7 +3,7 @@
 PYTHON := .venv/bin/python
 ARGS ?=
 
-.PHONY: help setup cluster test lint clean bench requirements claims
+.PHONY: help setup cluster test lint clean bench requirements claims images
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -21,6 +21,9 @@ lint: setup
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
+
+images: setup  ## build the local Docker images, only what is missing; ARGS="redis juicefs" for some
+	@$(PYTHON) -m tools.images $(ARGS)
 
 bench: setup  ## bring-up, shutdown, insert and checker figures; ARGS=--full adds searches in a million vectors
 	@$(PYTHON) -m suites.performance.bench $(ARGS)

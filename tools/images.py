@@ -1,0 +1,87 @@
+"""`python -m tools.images [NAMES...]`: build the local images, only what is missing or has changed.
+
+`--list` says what there is. `--prepare` only fetches and compiles what the images take from this machine (wheels,
+MinIO, Azurite), into the cache; that needs no Docker.
+
+Exit codes: 0 done, 1 an image could not be built (the others were), 4 an unknown name or no Docker daemon.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Callable, Sequence
+
+import docker
+
+from fixtures import images
+from fixtures.errors import HarnessError, UsageError
+from fixtures.images import builder, recipes
+
+DONE, FAILED, REFUSED = 0, 1, 4
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.images", description="Build the local Docker images.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(images.NAMES)} (default: all)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--list", action="store_true", help="say which there are, and whether they are up to date")
+    what.add_argument("--prepare", action="store_true", help="only what they take from this machine; needs no Docker")
+    options = parser.parse_args(arguments)
+    names = tuple(options.names or images.NAMES)
+    try:
+        for name in names:
+            builder.check(name)
+        if options.prepare:
+            return _each(names, _prepare)
+        client = connect()
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return REFUSED
+    with contextlib.closing(client):
+        if options.list:
+            return _list(client, names)
+        return _each(names, lambda name: images.ensure(client, [name], _say))
+
+
+def connect() -> docker.DockerClient:
+    """A client of the daemon that answers. Raises UsageError if none does."""
+    try:
+        client = docker.from_env()
+        client.ping()
+    except docker.errors.DockerException as error:
+        raise UsageError(f"no Docker daemon answers: {error}; start one, or name it by DOCKER_HOST") from error
+    return client
+
+
+def _each(names: Sequence[str], do: Callable[[str], object]) -> int:
+    code = DONE
+    for name in names:
+        try:
+            do(name)
+        except HarnessError as error:
+            print(error, file=sys.stderr)
+            code = FAILED
+    return code
+
+
+def _prepare(name: str) -> None:
+    if name != recipes.BASE:
+        recipes.RECIPES[name].contents(_say)
+
+
+def _list(client: docker.DockerClient, names: Sequence[str]) -> int:
+    for name in names:
+        size = builder.size_mb(client, name)
+        state = "missing" if size is None else "up to date" if builder.is_current(client, name) else "outdated"
+        print(f"{images.tag(name):32} {state:11} {'' if size is None else f'{size:.0f} MB'}".rstrip())
+    return DONE
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
