@@ -20,7 +20,7 @@ from fixtures.claims import Figure, Verdict
 from fixtures.plugin.conformance import FILE_NAME
 from fixtures.plugin.exit_codes import ExitCode
 from fixtures.plugin.figures import beside_budget, worst_figure
-from fixtures.plugin.launcher import Component
+from fixtures.plugin.launcher import Component, Plan
 from fixtures.plugin.summary import judged_on, tally
 
 DEFAULT_LIMIT_KIB = 1000
@@ -63,14 +63,14 @@ def _verdict(document: Json) -> Iterator[str]:
     yield ""
     yield f"{f'exit code {code}: ' if code is not None else ''}{_text(document['exit_meaning'])}  "
     yield f"{tally(verdicts, sum(claim['allowed'] for claim in claims))}  "
-    yield f"{_text(judged_on(_components(document), document['runtime']))}  "
+    yield f"{_text(judged_on(_plan(document).components, document['runtime']))}  "
     yield f"evidence: the artifact of this job (`{FILE_NAME}`, `report.txt`, histories, logs)"
     yield ""
 
 
 def _troubles(document: Json) -> Iterator[str]:
     error, problems = document["infrastructure_error"], document["problems"]
-    missing = [(name, document["capabilities"].get(name, "not looked for")) for name in document["required"]]
+    plan = _plan(document)
     if error is not None:
         yield "**A cluster could not be started:**"
         yield ""
@@ -79,8 +79,8 @@ def _troubles(document: Json) -> Iterator[str]:
         yield ""
     for problem in problems:
         yield f"- harness: {_text(problem)}"
-    for name, reason in missing:
-        if reason is not None:
+    for name in document["required"]:
+        if (reason := plan.missing(name)) is not None:
             yield f"- required and missing: {_text(name)}: {_text(reason)}"
     if document["harness_tests_failed"]:
         yield f"- tests of the harness that failed: {document['harness_tests_failed']}"
@@ -132,11 +132,17 @@ def _part(component: Json) -> tuple[str, ...]:
     return *(_text(component[key]) for key in known), _text(image) or "-"
 
 
-def _components(document: Json) -> list[Component]:
-    return [
+def _plan(document: Json) -> Plan:
+    components = tuple(
         Component(name=part["name"], implementation=part["implementation"], version=part["version"])
         for part in document["components"]
-    ]
+    )
+    return Plan(
+        runtime=document["runtime"],
+        reason=document["runtime_reason"],
+        components=components,
+        capabilities=document["capabilities"],
+    )
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
