@@ -20,14 +20,14 @@ from fixtures.claims import Figure, Verdict
 from fixtures.plugin.conformance import FILE_NAME
 from fixtures.plugin.exit_codes import ExitCode
 from fixtures.plugin.figures import beside_budget, worst_figure
-from fixtures.plugin.launcher import Component, Plan
-from fixtures.plugin.summary import judged_on, tally
+from fixtures.plugin.launcher import Plan
+from fixtures.plugin.summary import tally
 
 DEFAULT_LIMIT_KIB = 1000
 MAX_LIMIT_KIB = 1024
 
 _HEADLINES = {
-    ExitCode.OK: "Kept: no claim is violated",
+    ExitCode.OK: "No claim is violated",
     ExitCode.VIOLATED: "VIOLATED",
     ExitCode.UNKNOWN: "Unknown: not every claim was judged",
     ExitCode.INFRASTRUCTURE: "Infrastructure: nothing was judged, the cluster is neither blamed nor cleared",
@@ -63,14 +63,14 @@ def _verdict(document: Json) -> Iterator[str]:
     yield ""
     yield f"{f'exit code {code}: ' if code is not None else ''}{_text(document['exit_meaning'])}  "
     yield f"{tally(verdicts, sum(claim['allowed'] for claim in claims))}  "
-    yield f"{_text(judged_on(_plan(document).components, document['runtime']))}  "
+    yield f"judged on: {_text(document['judged_on'])}  "
     yield f"evidence: the artifact of this job (`{FILE_NAME}`, `report.txt`, histories, logs)"
     yield ""
 
 
 def _troubles(document: Json) -> Iterator[str]:
     error, problems = document["infrastructure_error"], document["problems"]
-    plan = _plan(document)
+    plan = Plan(runtime="", reason="", components=(), capabilities=document["capabilities"])
     if error is not None:
         yield "**A cluster could not be started:**"
         yield ""
@@ -130,19 +130,6 @@ def _part(component: Json) -> tuple[str, ...]:
     # A runtime with images adds what identifies them.
     image = " ".join(str(value) for key, value in component.items() if key not in known and value)
     return *(_text(component[key]) for key in known), _text(image) or "-"
-
-
-def _plan(document: Json) -> Plan:
-    components = tuple(
-        Component(name=part["name"], implementation=part["implementation"], version=part["version"])
-        for part in document["components"]
-    )
-    return Plan(
-        runtime=document["runtime"],
-        reason=document["runtime_reason"],
-        components=components,
-        capabilities=document["capabilities"],
-    )
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
