@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, and only that: Debian packages (as root) and the project's virtual environment in .venv.
 # Quiet when nothing is to be done. PYTHON=/path/to/python chooses the interpreter (3.10 to 3.13).
+# --print-packages names the Debian packages that are missing, on one line, and installs nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -72,6 +73,11 @@ wanted_stamp() { cat requirements.txt tools/setup.sh | sha256sum; }
 
 # shellcheck disable=SC2046
 packages=$(echo $(missing_packages))
+case "${1:-}" in
+    "") ;;
+    --print-packages) echo "$packages"; exit ;;
+    *) die "unknown argument: $1 (known: --print-packages)" ;;
+esac
 [ -z "$packages" ] || install_packages "$packages"
 
 if [ ! -x .venv/bin/python ] || [ "$(cat "$STAMP" 2>/dev/null)" != "$(wanted_stamp)" ]; then
