@@ -13,6 +13,7 @@ import pytest
 # Loaded here, since pytest inside pytest forgets what it imported itself, and protobuf takes a message type only once.
 from fixtures import wire as _wire  # noqa: F401
 from fixtures.errors import InfrastructureError
+from fixtures.gpu import Decision
 from fixtures.plugin.launcher import Component, Plan
 from fixtures.topology import Topology
 from fixtures.waits import observe, pause
@@ -131,6 +132,7 @@ class FakeLauncher:
         return Plan(
             runtime="embedded",
             reason="a fake of the self-test",
+            device=Decision(device="cpu", reason="a fake has no GPU"),
             components=(Component(name="milvus", implementation="stand-in", version="1.1.0"),),
             capabilities=self.capabilities,
         )

@@ -30,6 +30,7 @@ def test_holds(cluster, trial):
         ("--readers=99", "--readers=99: *; the nearest is 8"),
         ("--object-store=minoi", "--object-store=minoi: must be one of auto, seaweedfs, minio; did you mean minio?"),
         ("--appendfsync=allways", "--appendfsync=allways: *; did you mean always?"),
+        ("--device=gup", "--device=gup: must be one of auto, cpu, gpu; did you mean gpu?"),
         ("--require=fuse,rooot", "--require=rooot: must be one of *; did you mean root?"),
         ("--require=", "--require=: must be one of *"),
         ("--seed=many", "--seed=many: must be a whole number from 0 to *"),
