@@ -20,7 +20,7 @@ from fixtures.claims import Figure, Verdict
 from fixtures.plugin.conformance import FILE_NAME
 from fixtures.plugin.exit_codes import ExitCode
 from fixtures.plugin.figures import beside_budget, worst_figure
-from fixtures.plugin.launcher import Plan
+from fixtures.plugin.launcher import missing
 from fixtures.plugin.summary import tally
 
 DEFAULT_LIMIT_KIB = 1000
@@ -70,7 +70,7 @@ def _verdict(document: Json) -> Iterator[str]:
 
 def _troubles(document: Json) -> Iterator[str]:
     error, problems = document["infrastructure_error"], document["problems"]
-    plan = Plan(runtime="", reason="", components=(), capabilities=document["capabilities"])
+    capabilities = document["capabilities"]
     if error is not None:
         yield "**A cluster could not be started:**"
         yield ""
@@ -80,7 +80,7 @@ def _troubles(document: Json) -> Iterator[str]:
     for problem in problems:
         yield f"- harness: {_text(problem)}"
     for name in document["required"]:
-        if (reason := plan.missing(name)) is not None:
+        if (reason := missing(capabilities, name)) is not None:
             yield f"- required and missing: {_text(name)}: {_text(reason)}"
     if document["harness_tests_failed"]:
         yield f"- tests of the harness that failed: {document['harness_tests_failed']}"
