@@ -28,7 +28,10 @@ def test_holds(cluster, trial):
         ("--readers=two", "--readers=two: must be a whole number from 1 to 8"),
         ("--readers=0", "--readers=0: must be a whole number from 1 to 8; the nearest is 1"),
         ("--readers=99", "--readers=99: *; the nearest is 8"),
-        ("--object-store=minoi", "--object-store=minoi: must be one of auto, seaweedfs, minio; did you mean minio?"),
+        (
+            "--object-store=minoi",
+            "--object-store=minoi: must be one of auto, seaweedfs, minio, azurite; did you mean minio?",
+        ),
         ("--appendfsync=allways", "--appendfsync=allways: *; did you mean always?"),
         ("--require=fuse,rooot", "--require=rooot: must be one of *; did you mean root?"),
         ("--require=", "--require=: must be one of *"),

@@ -202,8 +202,8 @@ def test_a_missing_program_is_named_with_what_to_install(monkeypatch: pytest.Mon
 
 
 def test_an_unknown_object_store_is_refused(site: Site) -> None:
-    with pytest.raises(UsageError, match="must be auto or one of seaweedfs, minio"):
-        object_store(site, "azurite")
+    with pytest.raises(UsageError, match="must be auto or one of seaweedfs, minio, azurite"):
+        object_store(site, "ceph")
 
 
 def test_native_programs_that_are_not_there_are_refused(site: Site, tmp_path: Path) -> None:
