@@ -1,6 +1,7 @@
 """`python -m tools.images [NAMES...]`: build the local images, only what is missing or has changed.
 
-`--list` says what there is. `--prepare` only fetches and compiles what the images take from this machine (wheels,
+`--list` says what there is. `--prune` removes those of other versions of this suite, but for what a container uses.
+`--prepare` only fetches and compiles what the images take from this machine (wheels,
 MinIO, Azurite), into the cache; that needs no Docker.
 
 Exit codes: 0 done, 1 an image could not be built (the others were), 4 an unknown name or no Docker daemon.
@@ -26,8 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.images", description="Build the local Docker images.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(images.NAMES)} (default: all)")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--list", action="store_true", help="say which there are, and whether they are up to date")
+    what.add_argument("--list", action="store_true", help="say which there are, by name, and which are missing")
     what.add_argument("--prepare", action="store_true", help="only what they take from this machine; needs no Docker")
+    what.add_argument("--prune", action="store_true", help="remove those of other versions; what is in use stays")
     options = parser.parse_args(arguments)
     names = tuple(options.names or images.NAMES)
     try:
@@ -42,16 +44,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.closing(client):
         if options.list:
             return _list(client, names)
+        if options.prune:
+            return _prune(client)
         return _each(names, lambda name: images.ensure(client, [name], _say))
 
 
 def connect() -> docker.DockerClient:
     """A client of the daemon that answers. Raises UsageError if none does."""
-    try:
-        client = docker.from_env()
-        client.ping()
-    except docker.errors.DockerException as error:
-        raise UsageError(f"no Docker daemon answers: {error}; start one, or name it by DOCKER_HOST") from error
+    with contextlib.ExitStack() as undo:
+        try:
+            client = undo.enter_context(contextlib.closing(docker.from_env()))
+            client.ping()
+        except docker.errors.DockerException as error:
+            raise UsageError(f"no Docker daemon answers: {error}; start one, or name it by DOCKER_HOST") from error
+        undo.pop_all()
     return client
 
 
@@ -74,8 +80,22 @@ def _prepare(name: str) -> None:
 def _list(client: docker.DockerClient, names: Sequence[str]) -> int:
     for name in names:
         size = builder.size_mb(client, name)
-        state = "missing" if size is None else "up to date" if builder.is_current(client, name) else "outdated"
-        print(f"{images.tag(name):32} {state:11} {'' if size is None else f'{size:.0f} MB'}".rstrip())
+        state = "missing" if size is None else "here"
+        print(f"{images.tag(name):40} {state:7} {'' if size is None else f'{size:.0f} MB'}".rstrip())
+    return DONE
+
+
+def _prune(client: docker.DockerClient) -> int:
+    stale = builder.stale(client)
+    for reference in stale:
+        try:
+            client.images.remove(reference)
+        except docker.errors.APIError as error:
+            _say(f"kept {reference}: {error.explanation}")
+        else:
+            _say(f"removed {reference}")
+    if not stale:
+        _say("nothing to remove")
     return DONE
 
 

@@ -70,6 +70,8 @@ class FakeService:
     version: str
     collections: list[str] = field(default_factory=list)
     endpoint: tuple[str, int] = ("127.0.0.1", 1)
+    image: str = ""
+    digest: str = ""
 
     def is_alive(self) -> bool:
         return True
@@ -136,6 +138,10 @@ class FakeLauncher:
             components=(Component(name="milvus", implementation="stand-in", version="1.1.0"),),
             capabilities=self.capabilities,
         )
+
+    def prepare(self, progress: Callable[[str], None]) -> Plan:
+        del progress
+        return self.plan()
 
     def start(self, topology: Topology, name: str, seed: int, progress: Callable[[str], None]) -> FakeCluster:
         del seed

@@ -205,8 +205,8 @@ def test_a_missing_program_is_named_with_what_to_install(monkeypatch: pytest.Mon
 
 
 def test_an_unknown_object_store_is_refused(site: Site) -> None:
-    with pytest.raises(UsageError, match="must be auto or one of seaweedfs, minio"):
-        object_store(site, "azurite")
+    with pytest.raises(UsageError, match="must be auto or one of seaweedfs, minio, azurite"):
+        object_store(site, "ceph")
 
 
 def test_native_programs_take_the_place_of_stand_ins(site: Site, tmp_path: Path) -> None:
