@@ -217,7 +217,7 @@ def test_a_clean_up_is_not_cut_short_by_ctrl_c() -> None:
 
 
 def test_networks_and_ports_are_nobody_elses(tmp_path: Path) -> None:
-    with runtime(tmp_path) as opened:
+    with choose("embedded", folders(tmp_path), namespaces=False, index=index(tmp_path)) as opened:
         first, second = opened.new_block(), opened.new_block()
         address = first.host("a")
         assert address.rsplit(".", 1)[0] != second.host("b").rsplit(".", 1)[0]
