@@ -28,6 +28,11 @@ missing_packages() {
     has mariadbd || has mysqld || echo mariadb-server-core
     has my_print_defaults || echo mariadb-client-core
     has fusermount3 || has fusermount || echo fuse3
+    # For networks between hosts, which only root can make; without them the claims about partitions are unknown.
+    if [ "$(id -u)" = 0 ]; then
+        has ip || echo iproute2
+        has iptables || echo iptables
+    fi
     python=$(find_python)
     if [ -z "$python" ]; then
         echo python3 python3-venv

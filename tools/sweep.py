@@ -13,8 +13,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fixtures.errors import UsageError
 from fixtures.runtimes import kernel, ledger
-from fixtures.runtimes.embedded import remove, running
+from fixtures.runtimes.cleanup import in_docker, remove, running
 
 
 def sweep(index: Path, say: Callable[[str], None], *, dry_run: bool = False) -> bool:
@@ -42,6 +43,11 @@ def describe(entries: ledger.Entries) -> list[str]:
     things = []
     if entries.boot_id == kernel.boot_id():
         things += [f"process {pid} ({names.get(pid) or kernel.command_line(pid)})" for pid in running(entries)]
+    if entries.docker:
+        try:
+            things += in_docker(entries.run_id)
+        except UsageError as error:
+            things.append(f"containers of this run, if there are any: {error}")
     points = {point for folder in entries.folders for point in kernel.mounts(folder)}
     points |= {point for point in entries.mounts if point in kernel.mounts(point)}
     things += [f"mount {point}" for point in sorted(points)]

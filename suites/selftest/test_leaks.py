@@ -112,6 +112,7 @@ def test_what_kill_9_leaves_is_swept(tmp_path: Path) -> None:
         before = run.wait_for_cluster()
         run.wait_for_file("history-*.jsonl")
         tied = _children(run, before)
+        assert bool(run.cables()) == ("partition: yes" in run.output)
         assert len(tied) >= user_runs.FEWEST_PROCESSES
         os.kill(run.process.pid, signal.SIGKILL)
         assert run.wait() == -signal.SIGKILL
@@ -126,6 +127,7 @@ def test_what_kill_9_leaves_is_swept(tmp_path: Path) -> None:
         document = _report(run)
         assert document["exit_code"] is None
         assert {claim["verdict"] for claim in document["claims"]} == {"unknown"}
+        wait_until(lambda: not run.cables(), timeout_s=GONE_TIMEOUT_S, reason="its networks to vanish with it")
         after = run.look()
         assert after.mounts == before.mounts
         assert bool(after.sockets) == bool(before.sockets)

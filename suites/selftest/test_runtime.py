@@ -217,7 +217,7 @@ def test_a_clean_up_is_not_cut_short_by_ctrl_c() -> None:
 
 
 def test_networks_and_ports_are_nobody_elses(tmp_path: Path) -> None:
-    with runtime(tmp_path) as opened:
+    with choose("embedded", folders(tmp_path), namespaces=False, index=index(tmp_path)) as opened:
         first, second = opened.new_block(), opened.new_block()
         address = first.host("a")
         assert address.rsplit(".", 1)[0] != second.host("b").rsplit(".", 1)[0]
@@ -230,13 +230,6 @@ def test_networks_and_ports_are_nobody_elses(tmp_path: Path) -> None:
         require_free("0.0.0.0", first.shared_port(1))
     with pytest.raises(InfrastructureError, match="no free loopback network"):
         choose_network(f"127.{a}.{b}" for a in range(256) for b in range(256))
-
-
-@pytest.mark.parametrize("option", ["docker", "external", "kubernetes"])
-def test_an_unknown_runtime_is_refused_before_anything_is_made(tmp_path: Path, option: str) -> None:
-    with pytest.raises(UsageError, match=f"--runtime={option}: this version has auto and embedded"):
-        choose(option, folders(tmp_path), index=index(tmp_path))
-    assert ledger.ledgers(index(tmp_path)) == []
 
 
 def test_folders_that_cannot_be_used_are_refused(tmp_path: Path) -> None:

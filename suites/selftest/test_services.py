@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import minio
@@ -37,6 +37,7 @@ from fixtures.services.milvus import render
 from fixtures.services.object_store import BUCKET, REGION
 from fixtures.standin.config import load
 from fixtures.steps import Step, run_steps
+from fixtures.waits import wait_until
 from suites.selftest import embedded
 
 pytestmark = pytest.mark.selftest
@@ -165,12 +166,16 @@ def test_a_mount_can_be_taken_off_and_put_back(mounts: dict[str, JuiceFSMount]) 
 def test_a_port_in_use_is_named_before_anything_starts(site: Site) -> None:
     server = Redis(site, topology.Redis())
     host, port = server.endpoint
-    with (
-        socket.create_server(server.endpoint),
-        pytest.raises(InfrastructureError, match=f"redis: {host}:{port} cannot be used: Address already in use"),
-    ):
+    script = (
+        f"import socket, time; s = socket.create_server(({host!r}, {port})); print('up', flush=True); time.sleep(9)"
+    )
+    other = site.runtime.process(replace(embedded.command(site.runtime, script), host=host))
+    other.start()
+    wait_until(lambda: "up" in other.last_lines(), timeout_s=10, reason="the other to have the port")
+    with pytest.raises(InfrastructureError, match=f"redis: {host}:{port} cannot be used: Address already in use"):
         server.start()
     assert server.pid is None
+    other.stop()
 
 
 def test_a_part_that_exits_while_starting_is_reported_at_once(site: Site) -> None:

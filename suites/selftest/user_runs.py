@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 
 import psutil
@@ -29,6 +30,7 @@ END_TIMEOUT_S = 120.0
 FEWEST_PROCESSES = 4
 
 _TMP = Path("/tmp")
+_LISTEN = "0A"
 _NUMBER = re.compile(r"\d+")
 
 
@@ -59,6 +61,7 @@ class UserRun:
     _folder: Path | None = None
     _processes: dict[int, int] = field(default_factory=dict)
     _ports: set[int] = field(default_factory=set)
+    _networks: set[str] = field(default_factory=set)
 
     @property
     def output(self) -> str:
@@ -109,6 +112,7 @@ class UserRun:
         listening, connected = _addresses(processes)
         self._processes.update(processes)
         self._ports.update(port for _, port in listening)
+        self._networks.update(network for entries in self.ledgers() for network in entries.blocks)
         return Look(
             processes=processes,
             mounts=self._mounts(),
@@ -123,9 +127,15 @@ class UserRun:
         pids |= {pid for pid, ticks in self._processes.items() if kernel.is_running(pid, ticks)}
         things = [f"process {pid} ({kernel.command_line(pid)})" for pid in sorted(pids)]
         things += [f"mount {point}" for point in self._mounts()]
+        things += [f"cable {cable}" for cable in self.cables()]
         things += [f"folder {self.folder}"] if self.folder.exists() else []
         things += [f"ledger of {entries.run_id}" for entries in self.ledgers()]
         return things + [f"socket {path}" for path in self._sockets()]
+
+    def cables(self) -> list[str]:
+        """The interfaces of this machine that lead to networks of the run."""
+        names = [f"mjc-{network.replace('.', '-')}" for network in self._networks]
+        return [name for name in names if Path("/sys/class/net", name).exists()]
 
     def _mounts(self) -> tuple[Path, ...]:
         lines = Path("/proc/mounts").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
@@ -261,16 +271,31 @@ def _sockets() -> set[Path]:
 
 
 def _addresses(pids: Iterable[int]) -> tuple[set[tuple[str, int]], set[tuple[str, int]]]:
-    """Where these processes listen, and to whom they are connected."""
+    """Where these processes listen, and to whom they are connected; each may live in a network of its own."""
     listening, connected = set(), set()
     for pid in pids:
-        try:
-            connections = psutil.Process(pid).net_connections(kind="inet")
-        except psutil.NoSuchProcess:
-            continue
-        for connection in connections:
-            if connection.status == psutil.CONN_LISTEN:
-                listening.add((connection.laddr.ip, connection.laddr.port))
-            elif connection.raddr:
-                connected.add((connection.raddr.ip, connection.raddr.port))
+        sockets = {str(path) for path in open_files(pid)}
+        for line in _tcp_sockets(pid):
+            fields = line.split()
+            if f"socket:[{fields[9]}]" not in sockets:
+                continue
+            if fields[3] == _LISTEN:
+                listening.add(_endpoint(fields[1]))
+            else:
+                connected.add(_endpoint(fields[2]))
     return listening, connected
+
+
+def _tcp_sockets(pid: int) -> Iterator[str]:
+    for table in ("tcp", "tcp6"):
+        # The process is gone.
+        with suppress(FileNotFoundError, ProcessLookupError, OSError):
+            yield from Path(f"/proc/{pid}/net/{table}").read_text(encoding="ascii").splitlines()[1:]
+
+
+def _endpoint(text: str) -> tuple[str, int]:
+    """Hexadecimal, in words of four bytes as a little-endian machine sees them."""
+    address, port = text.split(":")
+    words = bytes.fromhex(address)
+    packed = b"".join(words[first : first + 4][::-1] for first in range(0, len(words), 4))
+    return str(ip_address(packed)), int(port, 16)
