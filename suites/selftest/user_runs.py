@@ -182,7 +182,8 @@ def start(
     """
     work, report, output_path = folder / "work", folder / f"report-{name}", folder / f"{name}.txt"
     work.mkdir(exist_ok=True)
-    options = [f"--report={report}", f"--work-dir={work}", "--seed=7", *words]
+    # The last one counts, so `words` may name another runtime.
+    options = ["--runtime=embedded", f"--report={report}", f"--work-dir={work}", "--seed=7", *words]
     strangers = frozenset(_sockets())
     with output_path.open("wb") as output:
         process = subprocess.Popen(
