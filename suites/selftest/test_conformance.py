@@ -44,7 +44,12 @@ def test_what_a_report_holds(pytester: pytest.Pytester) -> None:
     started, ended = (datetime.datetime.fromisoformat(document[key]) for key in ("started", "ended"))
     assert started <= ended
     assert started.utcoffset() == datetime.timedelta(0)
-    assert [phase["name"] for phase in document["phases"]] == ["collect", "start shared", "stop shared"]
+    assert [phase["name"] for phase in document["phases"]] == [
+        "collect",
+        "prepare",
+        "start shared",
+        "stop shared",
+    ]
     (bring_up,) = document["bring_up"]
     assert bring_up["cluster"] == "shared"
     assert {"name": "mysql", "started_s": 0.0, "ready_s": 0.25} in bring_up["services"]
