@@ -1,0 +1,96 @@
+"""A fresh cluster of stand-ins answers what a real one was asked as that one did: all 384 recorded calls.
+
+With FUSE each node has a JuiceFS mount of its own, as when the calls were recorded; without, they share a plain folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+
+import grpc
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fixtures.cluster import Cluster
+from fixtures.topology import Topology
+from fixtures.waits import pause
+from fixtures.wire import milvus_pb2_grpc
+from suites.selftest import embedded
+from suites.selftest.golden import Call, calls, vectors
+from suites.selftest.golden_replay import difference, send
+
+pytestmark = [pytest.mark.selftest, pytest.mark.timeout(180)]
+
+RECORDED = {"validation": 186, "indexes": 81, "metrics": 42, "cluster": 75}
+CALL_TIMEOUT_S = 60.0
+
+# What the stand-in answers otherwise on purpose, and why. A call that is answered as recorded must not stand here.
+DELIBERATE: Mapping[tuple[str, str], str] = {
+    ("indexes", f"type{engine}:info"): "no index is built: segments stay raw and are searched exactly"
+    for engine in (2, 3, 4, 6, 11, 12)
+}
+
+# Answers of indexes that find most of the nearest rows, not all: by quantised distances, by a graph, by trees, in one
+# cell of sixteen. The other IVF searches of the record look into every cell and are exact.
+APPROXIMATE = {f"type{engine}:search" for engine in (3, 4, 6, 11, 12)} | {"ivf:nprobe1"}
+
+# Answered so by one reader of the two: the proxy has made the other one reload the deletes (which one, its hash ring
+# says, from the readers' addresses). Any other search that was sent to a reader must be answered alike by both.
+BY_ONE_READER = {"reader:search-after-proxy"}
+
+
+@pytest.mark.parametrize("transcript", RECORDED)
+def test_golden_calls_have_the_recorded_answers(transcript: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    recorded = calls(transcript)
+    assert len(recorded) == RECORDED[transcript]
+    with (
+        embedded.runtime(tmp_path_factory.mktemp("golden")) as opened,
+        Cluster.start(Topology(), opened, opened.folders, transcript, seed=1) as cluster,
+        contextlib.ExitStack() as channels,
+    ):
+        stubs = {
+            name: channels.enter_context(_stub(cluster, name))
+            for name in ("writer", "reader-1", "reader-2", "mishards")
+        }
+        found = {}
+        for call in recorded:
+            if call.wait_s:
+                pause(call.wait_s, "as when the calls were recorded")
+            exact = _exact(call, recorded)
+            said = [difference(call, send(stubs[name], call, CALL_TIMEOUT_S), exact) for name in _asked(call)]
+            if said.count("") < (1 if call.id in BY_ONE_READER else len(said)):
+                found[transcript, call.id] = "; ".join(filter(None, said))
+            elif call.id in BY_ONE_READER:
+                assert said.count("") == 1, f"{call.id}: answered as recorded by {said.count('')} readers, not by one"
+    unexpected = [f"{call}: {said}" for (_, call), said in found.items() if (transcript, call) not in DELIBERATE]
+    assert not unexpected, "\n".join(
+        [f"{len(unexpected)} of {len(recorded)} calls are answered otherwise", *unexpected]
+    )
+    not_needed = [entry for entry in DELIBERATE if entry[0] == transcript and entry not in found]
+    assert not not_needed, f"these are answered as recorded: {not_needed}"
+
+
+@contextlib.contextmanager
+def _stub(cluster: Cluster, name: str) -> Iterator[milvus_pb2_grpc.MilvusServiceStub]:
+    host, port = cluster.service(name).endpoint
+    with grpc.insecure_channel(f"{host}:{port}", options=[("grpc.max_receive_message_length", -1)]) as channel:
+        yield milvus_pb2_grpc.MilvusServiceStub(channel)
+
+
+def _asked(call: Call) -> tuple[str, ...]:
+    if call.on == "reader" and call.rpc == "Search":
+        return ("reader-1", "reader-2")
+    return ({"writer": "writer", "reader": "reader-1", "proxy": "mishards"}[call.on],)
+
+
+def _exact(call: Call, recorded: list[Call]) -> NDArray[np.int64] | None:
+    """The true ids for a search of an approximate index; None where the answer must be exact."""
+    if call.id not in APPROXIMATE:
+        return None
+    (inserted,) = (each for each in recorded if each.rpc == "Insert")
+    rows = vectors(inserted.request["row_record_array"]).astype(np.float64)
+    queries = vectors(call.request["query_record_array"]).astype(np.float64)
+    distances = ((rows[None] - queries[:, None]) ** 2).sum(axis=2)
+    return np.argsort(distances, axis=1, kind="stable")[:, : call.request["topk"]]
