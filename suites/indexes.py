@@ -101,7 +101,7 @@ CASES = [
     _case("ivf_flat_ip", IndexType.IVF_FLAT, _CELLS, {"nprobe": 16}, 1.0, MetricType.IP),
     _case("ivf_sq8", IndexType.IVF_SQ8, _CELLS, {"nprobe": 16}, 1.0, levels=255),
     _case("ivf_pq", IndexType.IVF_PQ, {**_CELLS, "m": DIMENSION}, {"nprobe": 16}, 1.0, levels=256),
-    _case("hnsw", IndexType.HNSW, {"M": 16, "efConstruction": 200}, {"ef": 1000}, 1000 / ROWS),
+    _case("hnsw", IndexType.HNSW, {"M": 16, "efConstruction": 200}, {"ef": 2500}, 2500 / ROWS),
     _case("rnsg", IndexType.RNSG, _NSG, {"search_length": 300}, 300 / ROWS),
     _case("annoy", IndexType.ANNOY, {"n_trees": 8}, {"search_k": 8 * ROWS}, 1.0),
     _case("bin_ivf_hamming", IndexType.IVF_FLAT, _CELLS, {"nprobe": 16}, 1.0, MetricType.HAMMING),

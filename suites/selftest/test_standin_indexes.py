@@ -22,7 +22,7 @@ from suites.oracle import Question
 pytestmark = pytest.mark.selftest
 
 SEED = 20
-QUERIES, TOP_K = 40, 10
+QUERIES, TOP_K = 400, 10
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 every_float_case = pytest.mark.parametrize(
     "case", [case for case in CASES if not Metric(case.metric).binary], ids=lambda case: case.name
@@ -188,3 +188,12 @@ def test_a_cut_off_or_foreign_file_is_said_with_its_path(tmp_path: Path) -> None
         indexes.read(path, Metric.L2)
     with pytest.raises(SegmentError, match="No such file"):
         indexes.read(tmp_path / "none", Metric.L2)
+
+
+@every_case
+def test_the_floor_is_above_what_random_rows_would_reach(case: IndexCase) -> None:
+    """Or else the recall test could not fail: answers that are no nearest rows at all must be below it."""
+    rows = case.rows(SEED)
+    question = Question.about(rows, np.arange(len(rows)), case.metric, seed=SEED, queries=QUERIES, k=TOP_K)
+    random = np.random.default_rng(SEED).integers(0, len(rows), size=(QUERIES, TOP_K))
+    assert case.recall(question, random) < case.floor(question)
