@@ -245,6 +245,15 @@ def test_a_reader_waits_for_the_writers_build(nodes: Nodes, name: str) -> None:
     assert states(nodes, name) == [INDEX, BACKUP]
 
 
+def test_a_client_that_gives_up_ends_the_waiting_not_the_build(nodes: Nodes, name: str) -> None:
+    fill(nodes, name, SLOW_ROWS)
+    with Client("impatient", nodes.writer.endpoint, timeout_s=1) as client:
+        assert not client.create_index(name, IndexType.HNSW, SLOW).ok
+    nodes.write.create_partition(name, "p").require()
+    assert states(nodes, name) == [TO_INDEX, NEW_INDEX], "the partition was made after the build"
+    await_states(nodes, name, [INDEX, BACKUP])
+
+
 def test_kill_9_in_the_middle_of_a_build_loses_nothing(nodes: Nodes, name: str) -> None:
     rows = fill(nodes, name, SLOW_ROWS)
     with ThreadPoolExecutor(1) as pool, Client("writer", nodes.writer.endpoint) as client:

@@ -11,7 +11,7 @@ import pytest
 from fixtures.data import vectors
 from fixtures.standin import indexes
 from fixtures.standin.indexes import IndexBuildError
-from fixtures.standin.indexes.file import read_records, write_records
+from fixtures.standin.indexes.file import read_contents, write_records
 from fixtures.standin.search import Metric
 from fixtures.standin.segments import SegmentError
 from fixtures.standin.validation import Engine, engine_for, index_params, search_params
@@ -108,9 +108,9 @@ def test_ivf_files_are_the_recorded_ones_in_type_and_size(
     path = tmp_path / "index"
     index = indexes.build(engine, Metric.L2, rows, {"nlist": 16, "m": 4})
     assert indexes.write(path, engine, index) == size_bytes
-    kind, records = read_records(path)
-    assert (kind, list(records)) == (file_type, ["IVF"])
-    magic, dimension, count = struct.unpack_from("<4siq", records["IVF"].tobytes())
+    kind, contents = read_contents(path)
+    assert (kind, list(contents)) == (file_type, ["IVF"])
+    magic, dimension, count = struct.unpack_from("<4siq", contents["IVF"].array().tobytes())
     assert magic in (b"IwFl", b"IwSq", b"IwPQ")
     assert (dimension, count) == (16, 5000)
 
@@ -121,7 +121,7 @@ def test_nlist_is_reduced_to_one_cell_for_forty_rows(rows: int, cells: int, tmp_
     index = indexes.build(Engine.IVF_FLAT, Metric.L2, points, {"nlist": 1024})
     indexes.write(tmp_path / "index", Engine.IVF_FLAT, index)
     # An IVF's bytes: a header of 37 bytes (facts 3.4), then the number of cells.
-    assert struct.unpack_from("<Q", read_records(tmp_path / "index")[1]["IVF"].tobytes(), 37) == (cells,)
+    assert struct.unpack_from("<Q", read_contents(tmp_path / "index")[1]["IVF"].array().tobytes(), 37) == (cells,)
 
 
 @pytest.mark.parametrize("metric", [Metric.SUBSTRUCTURE, Metric.SUPERSTRUCTURE])
