@@ -1,28 +1,32 @@
-"""Indexes on running stand-in nodes: when they are built, who searches them, what a crash or a delete does then."""
+"""Indexes on running stand-in nodes: when they are built, and what is found in them on which node."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from fixtures import data
-from fixtures.clients import Client
 from fixtures.waits import wait_until
 from fixtures.wire import IndexType, MetricType
+from suites.selftest.index_nodes import (
+    BACKUP,
+    INDEX,
+    IVF,
+    PROBES,
+    RAW,
+    ROWS,
+    await_states,
+    counts,
+    fill,
+    own_ids,
+    states,
+)
 from suites.selftest.standin_nodes import DIMENSION, Nodes, running, vectors
 
 pytestmark = pytest.mark.selftest
-
-RAW, TO_INDEX, INDEX, TO_DELETE, NEW_INDEX, BACKUP = 1, 2, 3, 4, 6, 7
-ROWS = 4200  # over the 4096 from which on CreateIndex builds; 302 kB
-IVF, PROBES = {"nlist": 16}, {"nprobe": 16}
-# Takes seconds to build on any machine, and milliseconds to search.
-SLOW_ROWS, SLOW = 20_000, {"M": 48, "efConstruction": 400}
 
 
 @pytest.fixture(scope="module")
@@ -38,39 +42,6 @@ def name(request: pytest.FixtureRequest, nodes: Nodes) -> Iterator[str]:
     nodes.write.create_collection(collection, DIMENSION, index_file_size_mb=1).require()
     yield collection
     nodes.write.drop_collection(collection)
-
-
-def fill(nodes: Nodes, name: str, rows: int = ROWS, seed: int = 1, first_id: int = 0) -> NDArray[np.float32]:
-    added = vectors(seed, rows)
-    nodes.write.insert(name, added, np.arange(first_id, first_id + rows)).require()
-    nodes.write.flush(name).require()
-    return added
-
-
-def states(nodes: Nodes, name: str) -> list[int]:
-    """Of the files that are not to be deleted."""
-    return sorted(state for _, state, _ in nodes.files(name) if state != TO_DELETE)
-
-
-def counts(nodes: Nodes, name: str, wanted: int) -> list[int]:
-    """Row counts of the files in one state."""
-    return [rows for _, state, rows in nodes.files(name) if state == wanted]
-
-
-def own_ids(client: Client, name: str, rows: NDArray[np.float32], params: dict[str, int]) -> list[int]:
-    """The nearest id of each of these rows."""
-    found: list[int] = client.search(name, rows, 1, params).require().ids[:, 0].tolist()
-    return found
-
-
-def await_states(nodes: Nodes, name: str, wanted: list[int]) -> None:
-    wait_until(
-        lambda: states(nodes, name),
-        timeout_s=60,
-        interval_s=0.05,
-        accept=lambda now: now == wanted,
-        reason=f"the files of {name} are in the states {wanted}",
-    )
 
 
 def test_the_writer_builds_it_and_the_reader_searches_it(nodes: Nodes, name: str) -> None:
@@ -243,44 +214,3 @@ def test_a_reader_waits_for_the_writers_build(nodes: Nodes, name: str) -> None:
     nodes.reader.restart()
     nodes.read.create_index(name, IndexType.IVF_FLAT, IVF).require()
     assert states(nodes, name) == [INDEX, BACKUP]
-
-
-def test_a_client_that_gives_up_ends_the_waiting_not_the_build(nodes: Nodes, name: str) -> None:
-    fill(nodes, name, SLOW_ROWS)
-    with Client("impatient", nodes.writer.endpoint, timeout_s=1) as client:
-        assert not client.create_index(name, IndexType.HNSW, SLOW).ok
-    nodes.write.create_partition(name, "p").require()
-    assert states(nodes, name) == [TO_INDEX, NEW_INDEX], "the partition was made after the build"
-    await_states(nodes, name, [INDEX, BACKUP])
-
-
-def test_kill_9_in_the_middle_of_a_build_loses_nothing(nodes: Nodes, name: str) -> None:
-    rows = fill(nodes, name, SLOW_ROWS)
-    with ThreadPoolExecutor(1) as pool, Client("writer", nodes.writer.endpoint) as client:
-        creating = pool.submit(client.create_index, name, IndexType.HNSW, SLOW)
-        await_states(nodes, name, [TO_INDEX, NEW_INDEX])
-        assert nodes.read.search(name, rows[:3], 1, {"ef": 10}).require().ids[:, 0].tolist() == [0, 1, 2]
-        nodes.writer.kill()
-        assert not creating.result().ok
-    nodes.writer.start()
-    await_states(nodes, name, [INDEX, BACKUP])
-    assert own_ids(nodes.read, name, rows[:5], {"ef": 200}) == [0, 1, 2, 3, 4]
-    assert nodes.read.count(name).require().value == SLOW_ROWS
-
-
-def test_a_delete_during_a_build_is_masked_but_counted_until_compaction(nodes: Nodes, name: str) -> None:
-    nodes.write.create_index(name, IndexType.HNSW, SLOW).require()
-    rows = fill(nodes, name, SLOW_ROWS)
-    await_states(nodes, name, [TO_INDEX, NEW_INDEX])
-    gone = np.arange(SLOW_ROWS // 5)
-    left = SLOW_ROWS - gone.size
-    nodes.write.delete(name, gone).require()
-    nodes.write.flush(name).require()
-    assert counts(nodes, name, TO_INDEX) == [left], "the build was over before the delete"
-    await_states(nodes, name, [INDEX, BACKUP])
-    assert (counts(nodes, name, INDEX), counts(nodes, name, BACKUP)) == ([SLOW_ROWS], [left]), "as Milvus (facts 2.6)"
-    found = nodes.read.search(name, rows[:20], 10, {"ef": 100}).require().ids
-    assert not np.isin(gone, found).any()
-    assert (found >= 0).all()
-    nodes.write.compact(name).require()
-    assert nodes.read.count(name).require().value == left
