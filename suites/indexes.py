@@ -23,7 +23,8 @@ class IndexCase:
     """An index and a search of it.
 
     `share` is that of the rows of a segment that the search looks at. `levels` is how many values the index keeps a
-    component of a vector as (None: all of them): its distances are off accordingly.
+    component of a vector as (None: all of them): its distances are off accordingly. `queries` is how many to ask, more
+    where the share is small: the floor must be above what random rows would reach.
     """
 
     name: str
@@ -33,6 +34,7 @@ class IndexCase:
     search: Mapping[str, object]
     share: float
     levels: int | None = None
+    queries: int = 40
 
     def rows(self, seed: int, count: int = ROWS) -> Vectors:
         if self.metric in data.FLOAT_METRICS:
@@ -80,6 +82,7 @@ def _case(
     share: float,
     metric: MetricType = MetricType.L2,
     levels: int | None = None,
+    queries: int = 40,
 ) -> IndexCase:
     return IndexCase(
         name=name,
@@ -89,6 +92,7 @@ def _case(
         search=search,
         share=share,
         levels=levels,
+        queries=queries,
     )
 
 
@@ -102,7 +106,7 @@ CASES = [
     _case("ivf_sq8", IndexType.IVF_SQ8, _CELLS, {"nprobe": 16}, 1.0, levels=255),
     _case("ivf_pq", IndexType.IVF_PQ, {**_CELLS, "m": DIMENSION}, {"nprobe": 16}, 1.0, levels=256),
     _case("hnsw", IndexType.HNSW, {"M": 16, "efConstruction": 200}, {"ef": 2500}, 2500 / ROWS),
-    _case("rnsg", IndexType.RNSG, _NSG, {"search_length": 300}, 300 / ROWS),
+    _case("rnsg", IndexType.RNSG, _NSG, {"search_length": 300}, 300 / ROWS, queries=400),
     _case("annoy", IndexType.ANNOY, {"n_trees": 8}, {"search_k": 8 * ROWS}, 1.0),
     _case("bin_ivf_hamming", IndexType.IVF_FLAT, _CELLS, {"nprobe": 16}, 1.0, MetricType.HAMMING),
     _case("bin_ivf_jaccard", IndexType.IVF_FLAT, _CELLS, {"nprobe": 8}, 8 / 16, MetricType.JACCARD),

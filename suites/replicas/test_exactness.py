@@ -81,7 +81,6 @@ def test_nodes_search_exactly(
 
 
 INDEX_SEGMENTS = 2
-INDEX_QUERIES = 400  # so many that the floor of a graph, which looks at few rows, is above chance
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -104,7 +103,7 @@ def test_indexes_find_what_their_parameters_promise(
     indexed = [file for file, _, state, _ in files if state == INDEX_STATE]
     if len(indexed) == len(files) >= INDEX_SEGMENTS:
         trial.witness("several segments", indexes=len(indexed), index=case.name)
-    question = Question.about(rows, ids, case.metric, seed=seed, queries=INDEX_QUERIES, k=TOP_K)
+    question = Question.about(rows, ids, case.metric, seed=seed, queries=case.queries, k=TOP_K)
     floor = case.floor(question)
     for node in cluster.nodes:
         reply = clients[node.name].search(collection, question.queries, TOP_K, case.search).require()

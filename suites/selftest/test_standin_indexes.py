@@ -22,7 +22,7 @@ from suites.oracle import Question
 pytestmark = pytest.mark.selftest
 
 SEED = 20
-QUERIES, TOP_K = 400, 10
+TOP_K = 10
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 every_float_case = pytest.mark.parametrize(
     "case", [case for case in CASES if not Metric(case.metric).binary], ids=lambda case: case.name
@@ -41,11 +41,11 @@ def build(case: IndexCase, seed: int = SEED) -> tuple[np.ndarray, indexes.Index]
 def test_recall_is_what_the_parameters_promise(case: IndexCase) -> None:
     rows, index = build(case)
     ids = np.arange(len(rows))
-    question = Question.about(rows, ids, case.metric, seed=SEED, queries=QUERIES, k=TOP_K)
+    question = Question.about(rows, ids, case.metric, seed=SEED, queries=case.queries, k=TOP_K)
     found, distances = index.search(question.queries, TOP_K, case.search, None)
     assert found.dtype == np.int64
     assert distances.dtype == np.float32
-    assert found.shape == distances.shape == (QUERIES, TOP_K)
+    assert found.shape == distances.shape == (case.queries, TOP_K)
     assert case.recall(question, found) >= case.floor(question)
     steps = np.diff(distances) if Metric(case.metric).ascending else -np.diff(distances)
     assert (steps >= 0).all(), "not best first"
@@ -55,13 +55,13 @@ def test_recall_is_what_the_parameters_promise(case: IndexCase) -> None:
 def test_deleted_rows_are_passed_over_and_others_take_their_places(case: IndexCase) -> None:
     rows, index = build(case)
     live = np.random.default_rng(SEED).random(len(rows)) < 0.3
-    queries = rows[~live][:QUERIES]
+    queries = rows[~live][: case.queries]
     found, _ = index.search(queries, TOP_K, case.search, live)
-    assert found.shape == (QUERIES, TOP_K)
+    assert found.shape == (case.queries, TOP_K)
     assert (found >= 0).all()
     assert live[found].all()
     kept = np.flatnonzero(live)
-    question = Question.about(rows[kept], kept, case.metric, seed=SEED, queries=QUERIES, k=TOP_K)
+    question = Question.about(rows[kept], kept, case.metric, seed=SEED, queries=case.queries, k=TOP_K)
     found, _ = index.search(question.queries, TOP_K, case.search, live)
     assert case.recall(question, found) >= case.floor(question)
 
@@ -90,8 +90,8 @@ def test_a_loaded_index_answers_as_the_one_that_was_written(case: IndexCase, tmp
     size_bytes = indexes.write(path, engine_for(Engine(case.index_type), case.metric), index)
     assert path.stat().st_size == size_bytes
     loaded = indexes.read(path, Metric(case.metric))
-    found, distances = index.search(rows[:QUERIES], TOP_K, case.search, None)
-    again, distances_again = loaded.search(rows[:QUERIES], TOP_K, case.search, None)
+    found, distances = index.search(rows[: case.queries], TOP_K, case.search, None)
+    again, distances_again = loaded.search(rows[: case.queries], TOP_K, case.search, None)
     assert np.array_equal(found, again)
     assert np.array_equal(distances, distances_again)
 
@@ -194,6 +194,6 @@ def test_a_cut_off_or_foreign_file_is_said_with_its_path(tmp_path: Path) -> None
 def test_the_floor_is_above_what_random_rows_would_reach(case: IndexCase) -> None:
     """Or else the recall test could not fail: answers that are no nearest rows at all must be below it."""
     rows = case.rows(SEED)
-    question = Question.about(rows, np.arange(len(rows)), case.metric, seed=SEED, queries=QUERIES, k=TOP_K)
-    random = np.random.default_rng(SEED).integers(0, len(rows), size=(QUERIES, TOP_K))
+    question = Question.about(rows, np.arange(len(rows)), case.metric, seed=SEED, queries=case.queries, k=TOP_K)
+    random = np.random.default_rng(SEED).integers(0, len(rows), size=(case.queries, TOP_K))
     assert case.recall(question, random) < case.floor(question)
