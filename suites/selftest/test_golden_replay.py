@@ -6,7 +6,9 @@ With FUSE each node has a JuiceFS mount of its own, as when the calls were recor
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import grpc
 import numpy as np
@@ -91,3 +93,54 @@ def _exact(call: Call, recorded: list[Call]) -> NDArray[np.int64] | None:
     queries = vectors(call.request["query_record_array"]).astype(np.float64)
     distances = ((rows[None] - queries[:, None]) ** 2).sum(axis=2)
     return np.argsort(distances, axis=1, kind="stable")[:, : call.request["topk"]]
+
+
+def _recorded(transcript: str, call_id: str) -> tuple[Call, dict[str, Any]]:
+    """A recorded call and a copy of its answer, to be changed."""
+    (call,) = (each for each in calls(transcript) if each.id == call_id)
+    return call, copy.deepcopy(dict(call.response))
+
+
+def test_another_code_reason_width_or_grpc_error_is_a_difference() -> None:
+    call, answer = _recorded("validation", "search:topk0")
+    assert difference(call, answer) == ""
+    for changed in (
+        {**answer, "status": {**answer["status"], "error_code": "SUCCESS"}},
+        {**answer, "status": {**answer["status"], "reason": "OK"}},
+        {**answer, "row_num": "1", "ids": ["1"], "distances": [0.0]},
+        {"$grpc_error": "UNKNOWN", "details": ""},
+    ):
+        assert difference(call, changed)
+
+
+def test_another_id_or_distance_is_a_difference_and_the_order_of_equals_is_none() -> None:
+    call, answer = _recorded("metrics", "hamming:search-topk-over")
+    assert [float(each) for each in answer["distances"][1:3]] == [24.0, 24.0]
+    ids = answer["ids"]
+    ids[1], ids[2] = ids[2], ids[1]
+    assert difference(call, answer) == ""
+    ids[0], ids[1] = ids[1], ids[0]
+    assert "ids" in difference(call, answer)
+    call, answer = _recorded("validation", "search:ok")
+    answer["distances"][1] += 5e-5
+    assert difference(call, answer) == ""
+    answer["distances"][1] += 1e-4
+    assert "distances" in difference(call, answer)
+
+
+def test_names_and_sizes_of_foreign_indexes_are_not_compared_but_all_else_of_the_json_is() -> None:
+    call, answer = _recorded("indexes", "type11:info")
+    text = answer["json_info"]
+    answer["json_info"] = text.replace('"data_size":1062924', '"data_size":1').replace("1795377932176514000", "1" * 19)
+    assert difference(call, answer) == ""
+    for old, new in (("5000", "4999"), ("HNSW", "IVFFLAT"), ("1795377932176514000", "17"), (',"tag"', ', "tag"')):
+        assert difference(call, {**answer, "json_info": text.replace(old, new)})
+
+
+def test_an_approximate_answer_may_miss_one_id_of_a_query_more_than_the_record() -> None:
+    call, answer = _recorded("indexes", "type12:search")
+    exact = _exact(call, calls("indexes"))
+    answer["ids"][2] = "4999"
+    assert difference(call, answer, exact) == ""
+    answer["ids"][1] = "4998"
+    assert "true ids" in difference(call, answer, exact)
