@@ -28,7 +28,7 @@ from suites.performance.bring_up import Part, measure_bring_up
 from suites.performance.clusters import Lifetime, Place
 from suites.performance.figures import Figure
 from suites.performance.output import Results, as_json, as_text
-from suites.performance.stand_in import measure_flat, measure_insert
+from suites.performance.stand_in import measure_insert, measure_searches
 
 PROJECT = Path(__file__).resolve().parents[2]
 PARTS = ("bring-up", "insert", "search", "checkers")
@@ -58,7 +58,7 @@ class _Bench:
                 measured = (
                     measure_insert(self.place, self.options.inserts)
                     if part == "insert"
-                    else measure_flat(self.place, self.options.searches)
+                    else measure_searches(self.place, self.options.searches)
                 )
                 self._add(measured.figures, (measured.lifetime,))
         # Told at the end, since the figures of the other parts are good all the same.
@@ -110,7 +110,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--inserts", type=_count, default=5, help="inserts of 100k x 128 (default 5)")
     parser.add_argument("--searches", type=_count, default=10, help="warm searches of each kind (default 10)")
     parser.add_argument("--repeats", type=_count, default=3, help="runs of each checker (default 3)")
-    parser.add_argument("--full", action="store_true", help="FLAT search of 1M x 128 as well")
+    parser.add_argument("--full", action="store_true", help="searches of 1M x 128 as well, FLAT and IVF_FLAT")
     parser.add_argument("--only", action="append", choices=PARTS, help="only this part; may be given again")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all values there as well")
     parser.add_argument("--markdown", action="store_true", help="print the tables as Markdown")

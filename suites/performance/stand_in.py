@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from fixtures import data
-from fixtures.clients import Client
+from fixtures.clients import Client, IndexType
 from fixtures.cluster import Cluster
 from fixtures.errors import InfrastructureError
 from suites.performance.clusters import Lifetime, Place, run_cluster
@@ -17,6 +18,7 @@ ROWS, DIMENSION = 100_000, 128
 FULL_BATCHES = 10
 QUERY_COUNTS = (1, 10, 100)
 TOP_K = 10
+IVF_BUILD, IVF_SEARCH = {"nlist": 1024}, {"nprobe": 16}
 _CALL_TIMEOUT_S = 120.0
 _STILL_S = 2.0
 
@@ -78,26 +80,38 @@ def last_requests_s(log: str, kind: str, count: int) -> list[float]:
     return [float(took_ms) / 1000 for took_ms in ends[len(ends) - count :]]
 
 
-def measure_flat(place: Place, repeats: int) -> Measured:
-    """FLAT search of 1M x 128 on the writer: the first, then warm ones by number of queries. Raises HarnessError.
+def measure_searches(place: Place, repeats: int) -> Measured:
+    """Searches of 1M x 128 on the writer, FLAT and then IVF_FLAT, and the build of that index. Raises HarnessError.
 
-    The first search is of rows whose segments are written and merged, so it reads them through the mount.
+    Of each the first, then warm ones by number of queries. The first search is of files that are written and settled,
+    so it reads them through the mount.
     """
     figures: list[Figure] = []
 
     def use(cluster: Cluster) -> None:
         with cluster.connect("writer", timeout_s=_CALL_TIMEOUT_S) as writer:
             _fill(place, cluster, writer)
-            first_s = _search_s(writer, place.seed, 1)
-            figures.append(Figure.of("flat_first", [first_s * 1000]))
-            place.say(f"FLAT, first search: {first_s * 1000:.0f} ms")
-            for queries in QUERY_COUNTS:
-                took_ms = [_search_s(writer, place.seed + n, queries) * 1000 for n in range(repeats)]
-                figures.append(Figure.of(f"flat_{queries}", took_ms))
-                place.say(f"FLAT, warm, nq {queries}: {figures[-1].measured}")
+            figures.extend(_search_figures(place, writer, "flat", {}, repeats))
+            built = writer.create_index("flat", IndexType.IVF_FLAT, IVF_BUILD).require()
+            figures.append(Figure.of("ivf_build", [built.elapsed_s]))
+            place.say(f"IVF_FLAT, built in {built.elapsed_s:.1f} s")
+            figures.extend(_search_figures(place, writer, "ivf", IVF_SEARCH, repeats))
 
     lifetime = run_cluster(place, "search", use)
     return Measured(figures=tuple(figures), lifetime=lifetime)
+
+
+def _search_figures(
+    place: Place, writer: Client, kind: str, params: Mapping[str, object], repeats: int
+) -> Iterator[Figure]:
+    first_s = _search_s(writer, place.seed, 1, params)
+    yield Figure.of(f"{kind}_first", [first_s * 1000])
+    place.say(f"{kind}, first search: {first_s * 1000:.0f} ms")
+    for queries in QUERY_COUNTS:
+        took_ms = [_search_s(writer, place.seed + n, queries, params) * 1000 for n in range(repeats)]
+        figure = Figure.of(f"{kind}_{queries}", took_ms)
+        place.say(f"{kind}, warm, nq {queries}: {figure.measured}")
+        yield figure
 
 
 def _fill(place: Place, cluster: Cluster, writer: Client) -> None:
@@ -113,10 +127,10 @@ def _fill(place: Place, cluster: Cluster, writer: Client) -> None:
     place.say(f"FLAT, {stored} rows in {len(files)} segments")
 
 
-def _search_s(writer: Client, seed: int, queries: int) -> float:
+def _search_s(writer: Client, seed: int, queries: int, params: Mapping[str, object]) -> float:
     # Far from the seeds of the rows.
     vectors = data.vectors(seed + 1_000_000_007, queries, DIMENSION)
-    reply = writer.search("flat", vectors, TOP_K).require()
+    reply = writer.search("flat", vectors, TOP_K, params).require()
     if reply.ids.shape != (queries, TOP_K):
         raise InfrastructureError(f"a search of {queries} queries returned {reply.ids.shape}")
     return reply.elapsed_s

@@ -1,4 +1,7 @@
-"""Are the answers right? FLAT search is exact, so every answer can be held against an oracle in float64."""
+"""Are the answers right? FLAT search is exact, so every answer can be held against an oracle in float64.
+
+Of an index it is known what share of the rows a search looks at: at least as much of the exact answer must come.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from fixtures.cluster import Cluster
 from fixtures.history import History
 from fixtures.plugin import Names
 from fixtures.wire import MetricType
+from suites.indexes import CASES, IndexCase
+from suites.indexes import ROWS as INDEX_ROWS
 from suites.oracle import Question, rows_for
 from suites.support import connect_all, segment_files
 
@@ -30,16 +35,21 @@ TOP_K = 10
 # All matches are equally near, and any ten of them would do: only all of a query's matches show a lost segment.
 STRUCTURES = frozenset({MetricType.SUBSTRUCTURE, MetricType.SUPERSTRUCTURE})
 STRUCTURE_K = 2048
+INDEX_STATE = 3  # TableFiles.file_type
 
 
-@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
-@claim(
+exact_or_within_bounds = claim(
     "R-1",
-    "the top-k of the writer and of each reader equals exact search (FLAT, all metrics)",
-    source="facts 5.8",
+    "the top-k of the writer and of each reader equals exact search (FLAT, all metrics), and that of an index has as "
+    "much of it as its parameters promise",
+    source="facts 5.8, 6",
     expected={"1.1.0": holds()},
     witnesses=("several segments",),
 )
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+@exact_or_within_bounds
 def test_nodes_search_exactly(
     cluster: Cluster, trial: Trial, names: Names, history: History, seed: int, metric: MetricType
 ) -> None:
@@ -68,6 +78,43 @@ def test_nodes_search_exactly(
         for finding in wrong:
             trial.check(False, f"{metric.name}: {finding.message}", node=node.name, operation=reply.operation.index)
         trial.check(not wrong, f"{metric.name}: not the exact answer", node=node.name)
+
+
+INDEX_SEGMENTS = 2
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@exact_or_within_bounds
+def test_indexes_find_what_their_parameters_promise(
+    cluster: Cluster, trial: Trial, names: Names, history: History, seed: int, case: IndexCase
+) -> None:
+    collection = names(case.name)
+    rows = case.rows(seed, INDEX_SEGMENTS * INDEX_ROWS)
+    ids = np.arange(len(rows), dtype=np.int64)
+    clients = connect_all(cluster, history)
+    writer = clients[cluster.writer.name]
+    writer.create_collection(collection, case.dimension, case.metric).require()
+    for part in range(INDEX_SEGMENTS):
+        chosen = slice(part * INDEX_ROWS, (part + 1) * INDEX_ROWS)
+        writer.create_partition(collection, f"part{part}").require()
+        writer.insert(collection, rows[chosen], ids[chosen], f"part{part}").require()
+    writer.create_index(collection, case.index_type, case.build).require()
+    files = segment_files(cluster, collection)
+    indexed = [file for file, _, state, _ in files if state == INDEX_STATE]
+    if len(indexed) == len(files) >= INDEX_SEGMENTS:
+        trial.witness("several segments", indexes=len(indexed), index=case.name)
+    question = Question.about(rows, ids, case.metric, seed=seed, queries=case.queries, k=TOP_K)
+    floor = case.floor(question)
+    for node in cluster.nodes:
+        reply = clients[node.name].search(collection, question.queries, TOP_K, case.search).require()
+        recall = case.recall(question, reply.ids)
+        trial.check(
+            recall >= floor,
+            f"{case.name}: recall {recall:.3f}, at least {floor:.3f} was promised (seed {seed})",
+            node=node.name,
+            operation=reply.operation.index,
+        )
+        trial.note(f"{case.name}: {node.name}: recall {recall:.3f} of at least {floor:.3f}, seed {seed}")
 
 
 # So many that they never all fall to one reader: with eight that happens in one run of a hundred.

@@ -17,12 +17,17 @@ STORAGE = GOLDEN / "storage"
 
 @dataclass(frozen=True)
 class Call:
-    """One recorded RPC. `code` is the name of its status code, `reason` the text beside it."""
+    """One recorded RPC. `code` is the name of its status code, `reason` the text beside it.
+
+    `on` is "writer", "reader" or "proxy"; `wait_s` went by before the call.
+    """
 
     id: str
+    on: str
     rpc: str
     request: Mapping[str, Any]
     response: Mapping[str, Any]
+    wait_s: float
 
     @property
     def code(self) -> str:
@@ -36,7 +41,10 @@ class Call:
 def calls(name: str) -> list[Call]:
     """The calls of transcript `name`, in order."""
     lines = (GOLDEN / f"{name}.jsonl").read_text().splitlines()
-    return [Call(each["id"], each["rpc"], each["request"], each["response"]) for each in map(json.loads, lines)]
+    return [
+        Call(each["id"], each["on"], each["rpc"], each["request"], each["response"], each.get("wait", 0.0))
+        for each in map(json.loads, lines)
+    ]
 
 
 def vectors(rows: Mapping[str, Mapping[str, int]]) -> NDArray[Any]:
