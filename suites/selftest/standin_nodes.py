@@ -66,7 +66,9 @@ class Nodes:
 def running(folder: Path) -> Iterator[Nodes]:
     """The cluster below `folder`, whose path must be one that Milvus takes. Everything is gone at the end."""
     folders = Folders.create(folder / "report", folder, "standin")
-    with Embedded(folders, reason="a selftest", allow_fuse=False, index=folder / "ledgers") as runtime:
+    with Embedded(
+        folders, reason="a selftest", allow_fuse=False, allow_namespaces=False, index=folder / "ledgers"
+    ) as runtime:
         site = Site(runtime=runtime, block=runtime.new_block(), work=folders.work, report=folders.report)
         shared = site.folder("shared")
         mysql = MySQL(site, topology.MySQL())
