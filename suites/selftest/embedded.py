@@ -15,9 +15,9 @@ GONE_TIMEOUT_S = 10.0
 
 
 @contextlib.contextmanager
-def runtime(folder: Path, *, fuse: bool = True) -> Iterator[Runtime]:
+def runtime(folder: Path, *, fuse: bool = True, namespaces: bool = True) -> Iterator[Runtime]:
     """An open runtime; closed at the end, whatever the test did."""
-    with choose("embedded", folders(folder), fuse=fuse, index=index(folder)) as opened:
+    with choose("embedded", folders(folder), fuse=fuse, namespaces=namespaces, index=index(folder)) as opened:
         yield opened
 
 
