@@ -54,7 +54,7 @@ def test_a_service_has_its_usual_port_and_is_reached_from_here_and_from_its_neig
     server.ready()
     said = site.runtime.in_network_of(other, [sys.executable, "-"], _connect(host, port))
     assert said == "connected\n"
-    with pytest.raises(InfrastructureError, match="exit code 1: .*ConnectionRefusedError"):
+    with pytest.raises(InfrastructureError, match=r"exit code 1: .*ConnectionRefusedError"):
         site.runtime.in_network_of(other, [sys.executable, "-"], _connect("127.0.0.1", port))
 
 

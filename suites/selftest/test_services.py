@@ -191,6 +191,7 @@ def test_a_part_that_never_answers_is_given_up(site: Site) -> None:
         def __init__(self) -> None:
             argv = (sys.executable, "-c", "import time; print('still here', flush=True); time.sleep(1000)")
             self.block = site.block
+            self.runtime = site.runtime
             self.process = site.runtime.process(
                 Command(name="silent", argv=argv, folder=site.folder("silent"), log=site.log("silent"))
             )
