@@ -1,19 +1,17 @@
-"""Network faults take effect, prove it, and heal however the block is left; on each runtime that can make them."""
+"""Network faults in containers: the same as in namespaces of our own (test_network.py), made in the hosts' holders."""
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from fixtures import network, packets
-from fixtures.errors import FaultNotEffective, UsageError
+from fixtures.errors import FaultNotEffective
 from fixtures.faults import Fault
-from fixtures.runtimes import Command, Runtime
+from fixtures.runtimes import Command
 from fixtures.services import Service, Site
 from suites.selftest import docker_daemon, embedded
 
@@ -64,33 +62,15 @@ def said(link: socket.socket) -> bytes:
     return link.recv(1)
 
 
-@pytest.fixture(scope="module", params=["embedded", "docker"])
-def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder: Path = tmp_path_factory.mktemp(request.param)
-    opened: contextlib.AbstractContextManager[Runtime]
-    opened = docker_daemon.runtime(folder) if request.param == "docker" else embedded.runtime(folder)
-    with opened as runtime:
-        if (reason := runtime.why_no_partitions()) is not None:
-            pytest.skip(reason)
-        made = embedded.site(runtime)
-        yield made
-        for process in STARTED:
-            process.kill()
-        STARTED.clear()
-        runtime.release(made.work)
-        made.block.close()
-
-
-STARTED: list[Service] = []
-
-
 @pytest.fixture(scope="module")
-def pair(site: Site) -> tuple[Echo, Echo]:
-    one, other = Echo(site, "one"), Echo(site, "other")
-    for service in (one, other):
-        service.start()
-        STARTED.append(service)
-    return one, other
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Echo, Echo]]:
+    """Two services on two hosts."""
+    with docker_daemon.runtime(tmp_path_factory.mktemp("network")) as opened:
+        site = embedded.site(opened)
+        one, other = Echo(site, "one"), Echo(site, "other")
+        for service in (one, other):
+            service.start()
+        yield one, other
 
 
 def _reaches(ours: Echo, theirs: Echo) -> str:
@@ -117,16 +97,6 @@ def test_it_heals_when_the_block_fails(pair: tuple[Echo, Echo]) -> None:
     with pytest.raises(ZeroDivisionError), network.partition(one, other):
         raise ZeroDivisionError
     assert _reaches(one, other) == "connected"
-
-
-def test_what_cannot_be_parted_is_refused(pair: tuple[Echo, Echo]) -> None:
-    one, other = pair
-    with pytest.raises(UsageError, match=r"both sides are on \d"):
-        network.partition(one, one)
-    with pytest.raises(UsageError, match="'burn' must be one of drop, reject"):
-        network.partition(one, other, "burn")
-    with pytest.raises(UsageError, match="at least one service"):
-        network.partition(one, [])
 
 
 def test_no_way_in_the_first_place_is_no_partition(pair: tuple[Echo, Echo]) -> None:
@@ -156,7 +126,7 @@ def test_a_slow_host_keeps_its_connections(pair: tuple[Echo, Echo]) -> None:
     one, other = pair
     with one.connected() as link:
         assert said(link) == b"x"
-        with network.slow(one, 0.1) as slowed:
+        with network.slow(one, 0.2) as slowed:
             began_s = time.monotonic()
             assert said(link) == b"x"
             assert time.monotonic() - began_s >= 0.18
@@ -164,7 +134,7 @@ def test_a_slow_host_keeps_its_connections(pair: tuple[Echo, Echo]) -> None:
         began_s = time.monotonic()
         assert said(link) == b"x", "the connection has lived on"
         assert time.monotonic() - began_s < 0.18
-    assert slowed.witness.proof["held"]
+    assert slowed.witness.proof["connect_during_s"]
 
 
 def test_a_lossy_host_loses_some(pair: tuple[Echo, Echo]) -> None:
@@ -174,8 +144,6 @@ def test_a_lossy_host_loses_some(pair: tuple[Echo, Echo]) -> None:
     lost, passed = (int(str(losing.witness.proof[key])) for key in ("lost", "passed"))
     assert lost > 0
     assert passed > 0
-    with pytest.raises(UsageError, match=r"must be from 0.1 to 99"):
-        network.lossy(one, 100)
 
 
 def test_a_narrow_host_sends_no_faster(pair: tuple[Echo, Echo]) -> None:
@@ -183,12 +151,10 @@ def test_a_narrow_host_sends_no_faster(pair: tuple[Echo, Echo]) -> None:
     with network.narrow(one, 4_000_000) as narrowed:
         pass
     proof = narrowed.witness.proof
-    assert float(str(proof["arrived_during"])) < 20_000_000 < float(str(proof["arrived_before"]))
-    with pytest.raises(UsageError, match="must be at least 100000"):
-        network.narrow(one, 1000)
+    assert float(str(proof["rate_during"])) < 20_000_000 < float(str(proof["rate_before"]))
 
 
-@pytest.mark.parametrize("make", [lambda one: network.slow(one, 0.05), lambda one: network.narrow(one, 4_000_000)])
+@pytest.mark.parametrize("make", [lambda one: network.slow(one, 0.1), lambda one: network.narrow(one, 4_000_000)])
 def test_nothing_of_a_fault_stays(pair: tuple[Echo, Echo], make: Callable[[Echo], Fault]) -> None:
     one, _ = pair
     before = _settings(one)
@@ -201,8 +167,3 @@ def _settings(service: Echo) -> str:
     look = service.runtime.in_network_of
     rules = [line for line in look(service.endpoint[0], ["iptables-save"]).splitlines() if line.startswith("-A")]
     return "\n".join(rules) + look(service.endpoint[0], ["tc", "qdisc", "show", "dev", "eth0"])
-
-
-def test_without_namespaces_the_reason_is_given(tmp_path: Path) -> None:
-    with embedded.runtime(tmp_path, namespaces=False) as opened:
-        assert opened.why_no_partitions() == "they were switched off for this run"
