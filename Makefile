@@ -3,7 +3,7 @@
 PYTHON := .venv/bin/python
 ARGS ?=
 
-.PHONY: help setup cluster test lint clean bench requirements claims images
+.PHONY: help setup cluster test lint clean bench requirements claims images compose
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -24,6 +24,9 @@ lint: setup
 
 images: setup  ## build the local Docker images, only what is missing; ARGS="redis juicefs" for some
 	@$(PYTHON) -m tools.images $(ARGS)
+
+compose: setup  ## render compose/ again, the same cluster for Docker Compose; ARGS="--images=local -o DIR"
+	@$(PYTHON) -m tools.compose $(ARGS)
 
 bench: setup  ## bring-up, shutdown, insert and checker figures; ARGS=--full adds searches in a million vectors
 	@$(PYTHON) -m suites.performance.bench $(ARGS)

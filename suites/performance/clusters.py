@@ -10,7 +10,7 @@ from pathlib import Path
 from fixtures.cluster import Cluster
 from fixtures.plugin.header import describe
 from fixtures.plugin.launcher import Component
-from fixtures.runtimes import Folders, choose, new_run_id
+from fixtures.runtimes import Folders, Runtime, choose, new_run_id
 from fixtures.steps import Phase, Step
 from fixtures.topology import Topology
 
@@ -58,12 +58,21 @@ def one_by_one(steps: Iterator[Step]) -> Iterator[Step]:
 
 
 def run_cluster(
-    place: Place, name: str, use: Callable[[Cluster], None] = lambda _: None, kind: type[Cluster] = Cluster
+    place: Place,
+    name: str,
+    use: Callable[[Cluster], None] = lambda _: None,
+    kind: type[Cluster] = Cluster,
+    *,
+    topology: Topology = Topology(),  # noqa: B008 - frozen
+    opened: Callable[[Folders], Runtime] = lambda folders: choose("auto", folders),
 ) -> Lifetime:
-    """Start a cluster, `use` it, stop it. `name` is a folder in the report. Raises HarnessError if it fails."""
+    """Start a cluster, `use` it, stop it. `name` is a folder in the report. Raises HarnessError if it fails.
+
+    `opened` opens its runtime, which is part of the time.
+    """
     began_s = time.monotonic()
     folders = Folders.create(place.report / name, place.work_parent, new_run_id())
-    with choose("auto", folders) as runtime, kind.start(Topology(), runtime, folders, "bench", place.seed) as cluster:
+    with opened(folders) as runtime, kind.start(topology, runtime, folders, "bench", place.seed) as cluster:
         took_s = time.monotonic() - began_s
         # Other steps follow the first search; they are not part of this figure.
         prepared_s = took_s - max(phase.ready_s for phase in cluster.bring_up)
