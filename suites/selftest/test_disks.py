@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +22,7 @@ from fixtures.services import MilvusNode
 from fixtures.services import disk as disk_module
 from fixtures.services.disk import Disk
 from fixtures.topology import JuiceFS, Milvus, Topology
-from suites.selftest import embedded
+from suites.selftest import docker_daemon, embedded
 from suites.selftest.embedded import index
 from suites.support import Rows
 from tools.sweep import main
@@ -54,6 +57,11 @@ def _folder(node: MilvusNode) -> Path:
     return node.disk.folder
 
 
+def _proof(fault: faults.Fault, name: str) -> dict[str, Any]:
+    seen: dict[str, dict[str, Any]] = fault.witness.proof["disks"]  # type: ignore[assignment]
+    return seen[name]
+
+
 def test_each_service_has_its_own(cluster: Cluster) -> None:
     found = {service.name: service.disk for service in cluster.services if service.disk is not None}
     assert set(found) == {"writer", "reader-1", *(mount.name for mount in cluster.mounts.values())}
@@ -74,9 +82,9 @@ def test_a_full_disk_takes_no_byte_and_heals(writer: MilvusNode, tmp_path: Path)
     (_folder(writer) / "one more").write_bytes(bytes(100_000))
     (_folder(writer) / "one more").unlink()
     assert not (_folder(writer) / disks.FILLER).exists()
-    proof = fault.witness.proof
+    proof = _proof(fault, "writer")
     assert (fault.witness.kind, proof["error"], proof["error_at_the_end"]) == ("full disk", NO_ROOM, NO_ROOM)
-    assert (proof["free_bytes"], proof["size_mb"], proof["target"]) == (0, SMALL_MB, "writer")
+    assert (proof["free_bytes"], proof["size_mb"]) == (0, SMALL_MB)
     history.close()
 
 
@@ -90,6 +98,16 @@ def test_healed_when_the_body_fails(writer: MilvusNode) -> None:
     assert not (_folder(writer) / disks.FILLER).exists()
 
 
+def test_several_are_full_at_once(cluster: Cluster) -> None:
+    with disks.fill(cluster.nodes) as fault:
+        for node in cluster.nodes:
+            with pytest.raises(OSError, match=NO_ROOM):
+                (_folder(node) / "one more").write_bytes(b"x")
+            (_folder(node) / "one more").unlink()
+    assert fault.target == "writer, reader-1"
+    assert [_proof(fault, node.name)["error"] for node in cluster.nodes] == [NO_ROOM, NO_ROOM]
+
+
 def test_a_cache_that_makes_room_is_filled_again(cluster: Cluster) -> None:
     mount = cluster.mounts["writer"]
     (mount.point / "cached").write_bytes(bytes(range(256)) * 4000)
@@ -97,7 +115,8 @@ def test_a_cache_that_makes_room_is_filled_again(cluster: Cluster) -> None:
     with disks.fill(mount) as fault:
         assert (mount.point / "cached").read_bytes() == bytes(range(256)) * 4000
         (mount.point / "more").write_bytes(b"written with a full cache")
-    assert fault.witness.proof["filled_bytes"] > fault.witness.proof["free_before_bytes"]  # type: ignore[operator]
+    proof = _proof(fault, mount.name)
+    assert proof["filled_bytes"] > proof["free_before_bytes"]
     assert (mount.point / "more").read_bytes() == b"written with a full cache"
 
 
@@ -185,6 +204,26 @@ disk.attach()
 print(disk.folder, flush=True)
 sys.stdin.read()
 """
+
+
+@needs_mounts
+def test_a_container_sees_the_disk(tmp_path: Path) -> None:
+    script = "open('one more', 'wb').write(bytes(5_000_000))"
+    with docker_daemon.runtime(tmp_path) as opened:
+        command = docker_daemon.command(opened, script)
+        disk = Disk(opened, command.folder / "wal", SMALL_MB, "milvus.wal_disk_mb")
+        disk.attach()
+        process = opened.process(
+            replace(command, argv=("/bin/sh", "-c", f"cd wal && python3 -c {shlex.quote(script)}"))
+        )
+        process.start()
+        assert process.wait(30) == 1
+        assert NO_ROOM in process.last_lines()
+        assert (disk.folder / "one more").stat().st_size == SMALL_MB * 1024 * 1024, "it is the same disk here"
+        opened.release(command.folder)
+        disk.detach()
+        assert opened.close() == [], "nothing had to be removed by force"
+        assert kernel.mounts(opened.folders.work) == []
 
 
 @needs_mounts
