@@ -95,7 +95,11 @@ def _without(*names: str) -> tuple[str, ...]:
 
 
 def test_a_port_that_somebody_took_is_named(tmp_path: Path) -> None:
-    with user_runs.start(tmp_path, "port", *A_CLAIM) as run, socket.socket() as thief:
+    # On loopback: in a network of their own nobody could take their ports.
+    with (
+        user_runs.start(tmp_path, "port", *A_CLAIM, before=_without("iptables")) as run,
+        socket.socket() as thief,
+    ):
         # The reader is among the last to start; its configuration is written before the first.
         config = run.report / "shared" / "config" / "reader-1.yaml"
         run.wait_for_file("shared/config/reader-1.yaml")
