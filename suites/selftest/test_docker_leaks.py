@@ -71,7 +71,7 @@ def test_what_kill_9_leaves_is_swept(tmp_path: Path) -> None:
         assert run.wait() == -signal.SIGKILL
         before = docker_daemon.of_run(run.run_id)
         assert before, "containers do not die with the run that started them"
-        said = user_runs.sweep()
+        said = user_runs.sweep(run.run_id)
         for thing in (*before, f"folder {run.folder}"):
             assert f"{run.run_id}: removing {thing}" in said
         assert _left(run) == []

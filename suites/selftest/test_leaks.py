@@ -133,13 +133,13 @@ def test_what_kill_9_leaves_is_swept(tmp_path: Path) -> None:
         assert bool(after.sockets) == bool(before.sockets)
         assert run.folder.is_dir()
 
-        said = user_runs.sweep()
+        said = user_runs.sweep(run.run_id)
         assert f"{run.run_id}: removing folder {run.folder}" in said
         for point in before.mounts:
             assert f"{run.run_id}: removing mount {point}" in said
         assert run.left() == []
         assert list(run.work.iterdir()) == []
-        assert run.run_id not in user_runs.sweep()
+        assert run.run_id not in user_runs.sweep(run.run_id)
 
 
 def _children(run: UserRun, seen: Look) -> list[int]:
