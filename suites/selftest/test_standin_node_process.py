@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from collections.abc import Iterator
@@ -131,7 +132,11 @@ def test_commands_say_what_it_is(nodes: Nodes) -> None:
     for client in (nodes.write, nodes.read):
         told = {text: client.cmd(text).require().value for text in ("version", "status", "mode", "build_commit_id")}
         assert told == {"version": "1.1.0", "status": "OK", "mode": "CPU", "build_commit_id": "stand-in"}
-        assert '"implementation":"stand-in"' in client.cmd("get_system_info").require().value
+        info = json.loads(client.cmd("get_system_info").require().value)
+        assert info.keys() == {"implementation", "memory_total", "memory_used"}
+        assert info["implementation"] == "stand-in"
+        assert int(info["memory_total"]) > int(info["memory_used"]) > 1 << 20
+        assert client.cmd("get_config gpu.enable").code == 1, "a CPU build does not read that key"
         assert client.cmd("get_config storage.auto_flush_interval").require().value == "1"
         assert client.cmd("nonsense").require().value == "Unknown command"
         assert client.cmd("get_config nonsense.key").code == 1
