@@ -90,6 +90,11 @@ def test_a_port_in_use_is_said_before_anything_is_touched(nodes: Nodes) -> None:
         ("meta_uri: mysql", "meta_uri: oracle", "Invalid meta uri: oracle://"),
         ("meta_uri: mysql", "meta_uri: sqlite", "the stand-in keeps its metadata in MySQL only"),
         ("version: 0.5", "version: 0.4", "Invalid config version: 0.4"),
+        (
+            "gpu:\n  enable: false",
+            "gpu:\n  enable: true",
+            "gpu resource config: true. Possible reason: this is a CPU",
+        ),
     ],
 )
 def test_a_bad_config_is_refused_with_a_clear_line(nodes: Nodes, old: str, new: str, said: str) -> None:
