@@ -128,8 +128,12 @@ class MetadataTables:
         with closing(sqlite3.connect(self._path)) as database, database:
             database.execute(statement, values)
 
-    def add_collection(self, name: str) -> None:
-        self.execute("INSERT INTO Tables (table_id, state, owner_table, partition_tag) VALUES (?, 0, '', '')", name)
+    def add_collection(self, name: str, metric: int = 1) -> None:
+        self.execute(
+            "INSERT INTO Tables (table_id, state, owner_table, partition_tag, metric_type) VALUES (?, 0, '', '', ?)",
+            name,
+            metric,
+        )
 
     def add_partition(self, collection: str, tag: str, name: str) -> None:
         self.execute(

@@ -19,6 +19,7 @@ from fixtures.runtimes.embedded import Embedded
 from fixtures.services.base import Site
 from fixtures.services.milvus import READER, WRITER, MilvusNode
 from fixtures.services.mysql import MySQL
+from fixtures.standin.deviations import AS_1_1_0, Fixed
 from fixtures.waits import wait_until
 
 DIMENSION = 16
@@ -35,11 +36,12 @@ class Nodes:
     reader: MilvusNode
     write: Client
     read: Client
+    as_fixed: Fixed
 
     def new_node(self, name: str, role: str, **settings: object) -> MilvusNode:
         """One more node on the same storage and metadata, not started."""
         chosen = topology.Milvus(**settings)  # type: ignore[arg-type]
-        node = MilvusNode(self.site, name, role, chosen, self.mysql.milvus_uri)
+        node = MilvusNode(self.site, name, role, chosen, self.mysql.milvus_uri, as_fixed=self.as_fixed)
         node.storage.symlink_to(self.shared)
         return node
 
@@ -63,19 +65,26 @@ class Nodes:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Nodes]:
-    """The cluster below `folder`, whose path must be one that Milvus takes. Everything is gone at the end."""
+def metadata_alone(folder: Path) -> Iterator[tuple[Site, MySQL]]:
+    """A MySQL without nodes. `folder` must have a path that Milvus takes. Everything is gone at the end."""
     folders = Folders.create(folder / "report", folder, "standin")
     with Embedded(
         folders, reason="a selftest", allow_fuse=False, allow_namespaces=False, index=folder / "ledgers"
     ) as runtime:
         site = Site(runtime=runtime, block=runtime.new_block(), work=folders.work, report=folders.report)
-        shared = site.folder("shared")
         mysql = MySQL(site, topology.MySQL())
         mysql.initialise()
         mysql.start()
+        yield site, mysql
+
+
+@contextmanager
+def running(folder: Path, as_fixed: Fixed = AS_1_1_0) -> Iterator[Nodes]:
+    """The cluster below `folder`, as `metadata_alone`, with nodes that do not repeat the deviations `as_fixed`."""
+    with metadata_alone(folder) as (site, mysql):
+        shared = site.folder("shared")
         writer, reader = (
-            MilvusNode(site, name, role, topology.Milvus(file_cleanup_timeout_s=2), mysql.milvus_uri)
+            MilvusNode(site, name, role, topology.Milvus(file_cleanup_timeout_s=2), mysql.milvus_uri, as_fixed=as_fixed)
             for name, role in (("writer", WRITER), ("reader", READER))
         )
         for node in (writer, reader):
@@ -84,7 +93,7 @@ def running(folder: Path) -> Iterator[Nodes]:
         for node in (writer, reader):
             node.await_ready()
         with Client("writer", writer.endpoint) as write, Client("reader", reader.endpoint) as read:
-            yield Nodes(site, shared, mysql, writer, reader, write, read)
+            yield Nodes(site, shared, mysql, writer, reader, write, read, as_fixed)
 
 
 def vectors(seed: int, rows: int) -> NDArray[np.float32]:

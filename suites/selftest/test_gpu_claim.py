@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,27 @@ GPU = Decision(device="gpu", reason="pretended by a test")
 THRESHOLD = 100
 
 
+def without_gpu(start: Callable[..., float]) -> Callable[..., float]:
+    """Starts a GPU node as the stand-in can: with `gpu.enable: false` in the file that it reads."""
+
+    def started(node: MilvusNode, *arguments: Any, **named: Any) -> float:
+        text = node.config_path.read_text()
+        node.config_path.write_text(text.replace("gpu:\n  enable: true", "gpu:\n  enable: false"))
+        return start(node, *arguments, **named)
+
+    return started
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     topology = Topology(readers=1, milvus=Milvus(gpu_search_threshold=THRESHOLD))
     with (
         embedded.runtime(tmp_path_factory.mktemp("gpu"), fuse=False) as opened,
-        Cluster.start(topology, opened, opened.folders, "devices", seed=1, device=GPU) as started,
+        pytest.MonkeyPatch.context() as patched,
     ):
-        yield started
+        patched.setattr(MilvusNode, "start", without_gpu(MilvusNode.start))
+        with Cluster.start(topology, opened, opened.folders, "devices", seed=1, device=GPU) as started:
+            yield started
 
 
 def judged(cluster: Cluster, test: str) -> Ruling:
@@ -61,8 +74,10 @@ def test_the_device_reaches_the_nodes_that_the_topology_names(cluster: Cluster) 
     assert [node.gpu for node in cluster.nodes] == [False, True]
     assert cluster.capabilities["gpu"] is None
     for node in cluster.nodes:
-        assert f"enable: {str(node.gpu).lower()}\n  cache.enable: false" in node.config_path.read_text()
-        assert f"gpu_search_threshold: {THRESHOLD}" in node.config_path.read_text()
+        # What was rendered for it: the file itself was changed for the stand-in.
+        rendered = (node.log.parent.parent / "config" / f"{node.name}.yaml").read_text()
+        assert f"enable: {str(node.gpu).lower()}\n  cache.enable: false" in rendered
+        assert f"gpu_search_threshold: {THRESHOLD}" in rendered
 
 
 def test_nothing_is_concluded_where_a_gpu_node_searched_on_its_cpu(

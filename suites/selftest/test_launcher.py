@@ -99,6 +99,39 @@ def test_the_real_plan_names_stand_ins_as_such_and_leaves_nothing(
     assert not works[0].exists()
 
 
+def test_a_native_milvus_of_another_version_ends_the_run_before_anything_starts(pytester: pytest.Pytester) -> None:
+    inner.write(pytester, ONE_CLAIM)
+    pytester.makeconftest(REAL)
+    old = pytester.path / "milvus_server"
+    old.write_text("#!/bin/sh\necho Milvus version: v1.0.0\n")
+    old.chmod(0o755)
+    result = pytester.runpytest_inprocess(f"--milvus-reader={old}")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([f"ERROR: {old}: is 1.0.0, but pymilvus 1.1.2 and Mishards 1.1 talk to 1.1.x only*"])
+    assert len([line for line in result.errlines if line.strip()]) == 1
+
+
+def test_a_mixed_cluster_names_both_kinds_of_nodes(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise InfrastructureError("not in this test")
+
+    monkeypatch.setattr(embedded.EmbeddedLauncher, "start", refuse)
+    inner.write(pytester, ONE_CLAIM)
+    pytester.makeconftest(REAL)
+    native = pytester.path / "milvus_server"
+    native.write_text("#!/bin/sh\necho Milvus version: v1.1.1\n")
+    native.chmod(0o755)
+    result = pytester.runpytest_inprocess(f"--milvus-reader={native}", "--as-fixed=merge-gap")
+    assert result.ret == 7
+    result.stdout.fnmatch_lines(
+        [
+            "  Milvus writer 1.1.0: stand-in (not Milvus writer), as fixed: merge-gap",
+            "  Milvus readers: Milvus 1.1.1",
+            "  Mishards 1.1.0: stand-in (not Mishards)",
+        ]
+    )
+
+
 def test_a_stand_in_is_never_called_the_real_thing() -> None:
     stand_in = Component(name="mishards", implementation="stand-in (not Milvus)", version="1.1.0")
     assert describe(stand_in) == "Mishards 1.1.0: stand-in (not Mishards)"

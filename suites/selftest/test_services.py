@@ -36,6 +36,7 @@ from fixtures.services import (
 from fixtures.services.milvus import render
 from fixtures.services.object_store import BUCKET, REGION
 from fixtures.standin.config import load
+from fixtures.standin.deviations import Deviation
 from fixtures.steps import Step, run_steps
 from fixtures.waits import wait_until
 from suites.selftest import embedded
@@ -231,9 +232,20 @@ def test_native_programs_take_the_place_of_stand_ins(site: Site, tmp_path: Path)
     assert proxy.process.command.env["WOSERVER"] == f"tcp://{native.endpoint[0]}:{native.endpoint[1]}"
 
 
+def test_stand_ins_are_told_what_they_shall_not_repeat(site: Site) -> None:
+    settings, uri, mysql = topology.Milvus(), "mysql://u:p@127.0.0.1:3306/d", MySQL(site, topology.MySQL())
+    fixed = frozenset({Deviation.MERGE_GAP, Deviation.PREFIX_TAGS})
+    writer = MilvusNode(site, "writer", WRITER, settings, uri, defect="lost-delete", as_fixed=fixed)
+    assert writer.process.command.argv[-6:-2] == ("--defect", "lost-delete", "--as-fixed", "merge-gap")
+    proxy = Mishards(site, topology.Mishards(), mysql, writer, [writer], as_fixed=fixed)
+    assert proxy.process.command.env["STANDIN_AS_FIXED"] == "prefix-tags"
+    plain = Mishards(site, topology.Mishards(), mysql, writer, [writer])
+    assert "STANDIN_AS_FIXED" not in plain.process.command.env
+
+
 def test_one_node_may_have_a_binary_of_its_own() -> None:
     programs = Programs(milvus=Path("/all"), milvus_of={"reader-1": Path("/one")})
-    assert (programs.binary("writer"), programs.binary("reader-1")) == (Path("/all"), Path("/one"))
+    assert (programs.binary("writer", WRITER), programs.binary("reader-1", READER)) == (Path("/all"), Path("/one"))
 
 
 @pytest.mark.parametrize("role", [WRITER, READER])

@@ -5,61 +5,22 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
 import pytest
 
-from fixtures.wire import milvus_pb2, milvus_pb2_grpc, status_pb2
-from suites.selftest.fake_milvus import PARAMETERS, FakeNode, MetadataTables, search_request
-from suites.selftest.mishards_process import Process, connected, running
+from fixtures.wire import milvus_pb2, status_pb2
+from suites.selftest.fake_milvus import PARAMETERS, search_request
+from suites.selftest.mishards_cluster import Cluster, between_nodes
 
 pytestmark = pytest.mark.selftest
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """A proxy in front of scripted nodes."""
-
-    proxy: Process
-    stub: Any
-    writer: FakeNode
-    readers: dict[str, FakeNode]
-    tables: MetadataTables
-
-    def add_collection(self, name: str, metric: int = 1) -> None:
-        self.tables.add_collection(name)
-        for node in (self.writer, *self.readers.values()):
-            node.metrics[name] = metric
-
-    def add_file(self, table: str, file: int, hits: list[tuple[int, float]]) -> None:
-        self.tables.add_file(table, file)
-        for reader in self.readers.values():
-            reader.files[file] = hits
-
-    def log_of(self, collection: str) -> list[str]:
-        return [line for line in self.proxy.log.splitlines() if f"collection={collection} " in line]
-
-
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    folder = tmp_path_factory.mktemp("mishards")
-    tables = MetadataTables(folder / "meta.sqlite")
-    with ExitStack() as stack:
-        writer, one, two = (stack.enter_context(FakeNode(ip)) for ip in ("127.0.0.1", "127.0.0.2", "127.0.0.3"))
-        proxy = stack.enter_context(
-            running(
-                folder,
-                WOSERVER=f"tcp://{writer.address}",
-                DISCOVERY_STATIC_HOSTS=f"{one.address},{two.address}",
-                SQLALCHEMY_DATABASE_URI=tables.uri,
-            )
-        )
-        channel = stack.enter_context(connected(proxy))
-        stub = milvus_pb2_grpc.MilvusServiceStub(channel)
-        yield Cluster(proxy, stub, writer, {one.address: one, two.address: two}, tables)
+    with between_nodes(tmp_path_factory.mktemp("mishards")) as started:
+        yield started
 
 
 def failure(call: Any, request: Any) -> tuple[str, str]:

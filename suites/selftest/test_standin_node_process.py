@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from collections.abc import Iterator
@@ -89,6 +90,11 @@ def test_a_port_in_use_is_said_before_anything_is_touched(nodes: Nodes) -> None:
         ("meta_uri: mysql", "meta_uri: oracle", "Invalid meta uri: oracle://"),
         ("meta_uri: mysql", "meta_uri: sqlite", "the stand-in keeps its metadata in MySQL only"),
         ("version: 0.5", "version: 0.4", "Invalid config version: 0.4"),
+        (
+            "gpu:\n  enable: false",
+            "gpu:\n  enable: true",
+            "gpu resource config: true. Possible reason: this is a CPU",
+        ),
     ],
 )
 def test_a_bad_config_is_refused_with_a_clear_line(nodes: Nodes, old: str, new: str, said: str) -> None:
@@ -131,7 +137,11 @@ def test_commands_say_what_it_is(nodes: Nodes) -> None:
     for client in (nodes.write, nodes.read):
         told = {text: client.cmd(text).require().value for text in ("version", "status", "mode", "build_commit_id")}
         assert told == {"version": "1.1.0", "status": "OK", "mode": "CPU", "build_commit_id": "stand-in"}
-        assert '"implementation":"stand-in"' in client.cmd("get_system_info").require().value
+        info = json.loads(client.cmd("get_system_info").require().value)
+        assert info.keys() == {"implementation", "memory_total", "memory_used"}
+        assert info["implementation"] == "stand-in"
+        assert int(info["memory_total"]) > int(info["memory_used"]) > 1 << 20
+        assert client.cmd("get_config gpu.enable").code == 1, "a CPU build does not read that key"
         assert client.cmd("get_config storage.auto_flush_interval").require().value == "1"
         assert client.cmd("nonsense").require().value == "Unknown command"
         assert client.cmd("get_config nonsense.key").code == 1
