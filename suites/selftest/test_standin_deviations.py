@@ -7,13 +7,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pymysql
 import pytest
 
+from fixtures import topology
+from fixtures.clients import Client
 from fixtures.errors import InfrastructureError
-from fixtures.services.milvus import WRITER
+from fixtures.services.milvus import WRITER, MilvusNode
 from fixtures.services.mysql import DATABASE, USER, MySQL
 from fixtures.standin import meta_schema
 from fixtures.standin.cache import SegmentCache
@@ -26,7 +29,8 @@ from fixtures.standin.meta_files import Files, FilesInUse
 from fixtures.standin.mysql_pool import Pool
 from fixtures.standin.rows import CollectionRow, FileRow, FileType, Layout
 from fixtures.standin.search import Metric
-from fixtures.standin.segments import IdGenerator
+from fixtures.standin.search_service import Reading
+from fixtures.standin.segments import IdGenerator, SegmentFolder
 from fixtures.standin.validation import Engine
 from fixtures.standin.wal import Wal, WalInitError, WalRecord
 from fixtures.waits import observe, wait_until
@@ -161,6 +165,24 @@ def test_reader_ddl(nodes: Nodes) -> None:
     nodes.write.drop_collection("made_on_a_reader")
 
 
+def test_unlogged_writes(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The log cannot be written: where its file should be is a folder."""
+    with metadata_alone(tmp_path_factory.mktemp("unlogged")) as (site, mysql):
+        for number, fixed in enumerate((AS_1_1_0, ALL)):
+            node = MilvusNode(site, f"w{number}", WRITER, topology.Milvus(), mysql.milvus_uri, as_fixed=fixed)
+            node.storage.mkdir()
+            for file_no in range(3):
+                (node.wal_folder / f"{file_no}.wal").mkdir(parents=True)
+            node.start()
+            with Client(node.name, node.endpoint) as client:
+                client.create_collection(f"c{number}", DIMENSION).require()
+                replies = [client.insert(f"c{number}", vectors(1, 5), np.arange(5)), client.delete(f"c{number}", [1])]
+                assert [reply.code for reply in replies] == ([1, 1] if fixed else [0, 0])
+                client.flush(f"c{number}").require()
+                assert client.count(f"c{number}").require().value == 0
+            node.stop()
+
+
 def test_unknown_tag_delete(nodes: Nodes, name: str, milvus: Milvus) -> None:
     status = milvus.delete_entity_by_id(name, [1], partition_tag="nope")
     if nodes.as_fixed:
@@ -259,6 +281,43 @@ def test_a_swap_that_fails_in_the_middle_is_taken_back(mysql: MySQL, tmp_path: P
         mysql.query("DROP TRIGGER second")
     assert metadata.states(mysql) == [0, 0]
     assert metadata.files.row_count(metadata.name) == 0, "the connection was replaced"
+    metadata.pool.close()
+
+
+class Replacing(SegmentCache):
+    """When the file `old` is to be loaded, a merge has just put `new` in its place, and its folder is gone."""
+
+    def __init__(self, mysql: MySQL, old: FileRow, new: FileRow) -> None:
+        super().__init__(1 << 20, 0.7)
+        self._mysql, self._old, self._new = mysql, old, new
+
+    def load(self, file: FileRow, folder: SegmentFolder) -> Any:
+        if file.id == self._old.id:
+            self._mysql.query("UPDATE TableFiles SET file_type = 4 WHERE id = %s", (self._old.id,))
+            self._mysql.query("UPDATE TableFiles SET file_type = 1 WHERE id = %s", (self._new.id,))
+        return super().load(file, folder)
+
+
+@both
+def test_lost_files(mysql: MySQL, tmp_path: Path, fixed: Fixed) -> None:
+    metadata = Metadata(mysql, tmp_path, fixed)
+    old, new = (metadata.files.create(metadata.name, FileType.NEW) for _ in range(2))
+    mysql.query("UPDATE TableFiles SET row_count = 5 WHERE table_id = %s", (metadata.name,))
+    mysql.query("UPDATE TableFiles SET file_type = 1 WHERE id = %s", (old.id,))
+    data = vectors(1, 5)
+    metadata.layout.segment(new).write(new.file_id, data, np.arange(5))
+    cache = Replacing(mysql, old, new)
+    reading = Reading(metadata.collections, metadata.files, FilesInUse(), cache, metadata.layout, fixed)
+    collection = metadata.collections.describe(metadata.name)
+    if fixed:
+        found = reading.search(collection, [], data[3:4], 1, None)
+        assert found is not None
+        assert found[0].tolist() == [[3]]
+        mysql.query("UPDATE TableFiles SET file_type = 1 WHERE id = %s", (old.id,))
+        cache.forget(new)
+        metadata.layout.segment(new).folder.rename(tmp_path / "away")
+    with pytest.raises(NodeError, match="Failed to load index file"):
+        reading.search(collection, [], data[3:4], 1, None)
     metadata.pool.close()
 
 

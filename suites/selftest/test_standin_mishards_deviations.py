@@ -143,6 +143,29 @@ def test_unrepeated_reload(cluster: Cluster) -> None:
     assert len(reloaded) == (3 if is_fixed(cluster) else 1)
 
 
+def test_old_list(cluster: Cluster) -> None:
+    """While the reader is asked for the listed file, a merge puts another in its place."""
+    old, new = far_files(cluster, 1400)
+    cluster.add_collection("merged")
+    cluster.add_file("merged", old, [(1, 0.5)])
+
+    def too_late(_request: Any) -> Any:
+        for reader in cluster.readers.values():
+            reader.scripted.pop("SearchInFiles", None)
+        cluster.tables.execute("UPDATE TableFiles SET file_type = 4 WHERE id = ?", old)
+        cluster.add_file("merged", new, [(1, 0.5)])
+        status = status_pb2.Status(error_code=1, reason="Invalid file id")
+        return milvus_pb2.TopKQueryResult(status=status)
+
+    for reader in cluster.readers.values():
+        reader.scripted["SearchInFiles"] = too_late
+    reply = cluster.stub.Search(search_request("merged", topk=1), timeout=10)
+    if is_fixed(cluster):
+        assert list(reply.ids) == [1]
+    else:
+        assert reply.status.reason == "Invalid file id"
+
+
 def test_dropped_tag(cluster: Cluster) -> None:
     cluster.stub.DeleteByID(milvus_pb2.DeleteByIDParam(collection_name="c", id_array=[1], partition_tag="p"))
     cluster.stub.GetVectorsByID(milvus_pb2.VectorsIdentity(collection_name="c", id_array=[1], partition_tag="p"))

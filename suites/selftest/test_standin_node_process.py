@@ -54,7 +54,9 @@ def test_a_reader_is_refused_after_an_explicit_flush_and_starts_after_an_auto_fl
     nodes.write.drop_collection("older")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGUSR2, 0), (signal.SIGTERM, 1)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 0), (signal.SIGUSR2, 0), (signal.SIGTERM, 1), (signal.SIGHUP, 1)]
+)
 def test_exit_codes_and_the_flush_of_a_clean_stop(nodes: Nodes, name: str, number: signal.Signals, code: int) -> None:
     nodes.write.insert(name, vectors(1, 30), np.arange(30)).require()
     assert exit_code_after(nodes.writer, number) == code
