@@ -310,14 +310,14 @@ def test_lost_files(mysql: MySQL, tmp_path: Path, fixed: Fixed) -> None:
     reading = Reading(metadata.collections, metadata.files, FilesInUse(), cache, metadata.layout, fixed)
     collection = metadata.collections.describe(metadata.name)
     if fixed:
-        found = reading.search(collection, [], data[3:4], 1, None)
+        found = reading.search(collection, [], data[3:4], 1, {})
         assert found is not None
         assert found[0].tolist() == [[3]]
         mysql.query("UPDATE TableFiles SET file_type = 1 WHERE id = %s", (old.id,))
         cache.forget(new)
         metadata.layout.segment(new).folder.rename(tmp_path / "away")
     with pytest.raises(NodeError, match="Failed to load index file"):
-        reading.search(collection, [], data[3:4], 1, None)
+        reading.search(collection, [], data[3:4], 1, {})
     metadata.pool.close()
 
 
