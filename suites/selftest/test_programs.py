@@ -10,7 +10,7 @@ import pytest
 from fixtures.errors import UsageError
 from fixtures.plugin.header import describe
 from fixtures.plugin.launcher import Component
-from fixtures.plugin.programs import milvus_version, mishards_version
+from fixtures.plugin.programs import ProgramOptions, gpu_build, milvus_version, mishards_version
 from fixtures.services import READER, STAND_IN, WRITER, Programs
 from fixtures.services.milvus import stand_in_name
 from fixtures.standin import node
@@ -82,6 +82,14 @@ def test_the_nearer_to_a_node_a_binary_is_given_the_more_it_counts() -> None:
     assert programs.binary("reader-1", READER) == Path("/readers")
     assert programs.binary("reader-2", READER) == Path("/one")
     assert Programs(milvus_writer=Path("/rw")).binary("reader-1", READER) is None
+
+
+def test_a_gpu_needs_a_native_milvus_on_every_node_that_is_to_use_it() -> None:
+    readers = ProgramOptions(milvus_reader=Path("/ro"))
+    both = ProgramOptions(milvus_writer=Path("/rw"), milvus_reader=Path("/ro"))
+    assert gpu_build(readers, "readers") == gpu_build(both, "all") == Path("/ro")
+    assert gpu_build(readers, "all") is None
+    assert gpu_build(ProgramOptions(milvus_writer=Path("/rw")), "readers") is None
 
 
 # --- names of deviations and defects

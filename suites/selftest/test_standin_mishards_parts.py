@@ -199,6 +199,7 @@ def test_a_required_key_that_is_missing_is_named(key: str) -> None:
         ("DISCOVERY_CLASS_NAME", "kubernetes"),
         ("ROUTER_CLASS_NAME", "Other"),
         ("FROM_EXAMPLE", "true"),
+        ("STANDIN_AS_FIXED", "prefix-tag"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named_in_one_line(key: str, value: str) -> None:
