@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +13,10 @@ import redis
 from fixtures import faults, topology
 from fixtures.errors import FaultNotEffective, UsageError
 from fixtures.history import History
+from fixtures.runtimes import kernel
 from fixtures.runtimes.base import Exit
 from fixtures.services import JuiceFSMount, Redis, SeaweedFS, Volume
+from fixtures.waits import wait_until
 from suites.selftest import embedded
 
 pytestmark = pytest.mark.selftest
@@ -151,6 +155,23 @@ def test_a_dead_mount_is_loud_and_a_remount_heals(mount: JuiceFSMount) -> None:
         assert not mount.is_alive()
     assert (mount.point / "file").read_text() == "kept"
     assert "Transport endpoint" in str(fault.witness.proof["stat"])
+
+
+def test_who_waits_for_a_silent_mount_is_freed_by_an_abort(mount: JuiceFSMount) -> None:
+    """What a killed client may need, whose supervisor waits for it and cannot die meanwhile."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may abort a FUSE connection")
+    connection = kernel.fuse_connection(mount.point)
+    assert connection is not None
+    mount.pause()
+    waiting = subprocess.Popen(["stat", str(mount.point / "nowhere")], stderr=subprocess.DEVNULL)
+    where = Path(f"/proc/{waiting.pid}/wchan")
+    wait_until(lambda: "request_wait" in where.read_text(), timeout_s=10, reason="it to wait for an answer")
+    kernel.abort_fuse(connection)
+    assert waiting.wait(10) != 0
+    mount.kill()
+    mount.start()
+    mount.ready()
 
 
 def test_a_mount_is_not_killed_by_halves(mount: JuiceFSMount) -> None:
