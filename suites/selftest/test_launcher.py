@@ -94,7 +94,7 @@ def test_the_real_plan_names_stand_ins_as_such_and_leaves_nothing(
     assert list(components) == ["mysql", "redis", "object-store", "juicefs", "milvus", "mishards"]
     assert all(component.version for component in components.values())
     result.stdout.fnmatch_lines(["runtime: embedded (*)", "  Milvus 1.1.0: stand-in (not Milvus)"])
-    assert set(plans[0].capabilities) == {"docker", "fuse", "gpu", "partition", "root"}
+    assert set(plans[0].capabilities) == {"disks", "docker", "fuse", "gpu", "partition", "root"}
     assert plans[0].device.missing == "the embedded runtime runs the stand-in, which has no GPU"
     assert not works[0].exists()
 
