@@ -19,6 +19,7 @@ import docker
 from fixtures import images
 from fixtures.errors import HarnessError, UsageError
 from fixtures.images import builder, recipes
+from fixtures.runtimes.containers import daemon
 
 DONE, FAILED, REFUSED = 0, 1, 4
 
@@ -51,14 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def connect() -> docker.DockerClient:
     """A client of the daemon that answers. Raises UsageError if none does."""
-    with contextlib.ExitStack() as undo:
-        try:
-            client = undo.enter_context(contextlib.closing(docker.from_env()))
-            client.ping()
-        except docker.errors.DockerException as error:
-            raise UsageError(f"no Docker daemon answers: {error}; start one, or name it by DOCKER_HOST") from error
-        undo.pop_all()
-    return client
+    return daemon.connect().client
 
 
 def _each(names: Sequence[str], do: Callable[[str], object]) -> int:

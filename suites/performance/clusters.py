@@ -10,7 +10,7 @@ from pathlib import Path
 from fixtures.cluster import Cluster
 from fixtures.plugin.header import describe
 from fixtures.plugin.launcher import Component
-from fixtures.runtimes import Folders, Runtime, choose, new_run_id
+from fixtures.runtimes import Folders, Runtime, new_run_id, open_embedded
 from fixtures.steps import Phase, Step
 from fixtures.topology import Topology
 
@@ -64,7 +64,7 @@ def run_cluster(
     kind: type[Cluster] = Cluster,
     *,
     topology: Topology = Topology(),  # noqa: B008 - frozen
-    opened: Callable[[Folders], Runtime] = lambda folders: choose("auto", folders),
+    opened: Callable[[Folders], Runtime] = lambda folders: open_embedded(folders),
 ) -> Lifetime:
     """Start a cluster, `use` it, stop it. `name` is a folder in the report. Raises HarnessError if it fails.
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from fixtures.runtimes import Command, Folders, Runtime, choose, new_run_id
+from fixtures.runtimes import Command, Folders, Runtime, new_run_id, open_embedded
 from fixtures.runtimes.kernel import is_running
 from fixtures.services import Site
 
@@ -17,7 +17,7 @@ GONE_TIMEOUT_S = 10.0
 @contextlib.contextmanager
 def runtime(folder: Path, *, fuse: bool = True, namespaces: bool = True) -> Iterator[Runtime]:
     """An open runtime; closed at the end, whatever the test did."""
-    with choose("embedded", folders(folder), fuse=fuse, namespaces=namespaces, index=index(folder)) as opened:
+    with open_embedded(folders(folder), fuse=fuse, namespaces=namespaces, index=index(folder)) as opened:
         yield opened
 
 

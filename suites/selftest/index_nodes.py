@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fixtures.clients import Client
 from fixtures.waits import wait_until
-from suites.selftest.standin_nodes import Nodes, vectors
+from suites.selftest.standin_nodes import DIMENSION, Nodes, vectors
 
 RAW, TO_INDEX, INDEX, TO_DELETE, NEW_INDEX, BACKUP = 1, 2, 3, 4, 6, 7
 ROWS = 4200  # over the 4096 from which on CreateIndex builds; 302 kB
@@ -47,3 +51,12 @@ def await_states(nodes: Nodes, name: str, wanted: list[int]) -> None:
         accept=lambda now: now == wanted,
         reason=f"the files of {name} are in the states {wanted}",
     )
+
+
+@contextmanager
+def own_collection(nodes: Nodes, test: str) -> Iterator[str]:
+    """An empty collection named after the test, with segments of 1 MB."""
+    collection = re.sub(r"\W", "_", test.removeprefix("test_"))
+    nodes.write.create_collection(collection, DIMENSION, index_file_size_mb=1).require()
+    yield collection
+    nodes.write.drop_collection(collection)

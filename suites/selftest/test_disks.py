@@ -193,11 +193,11 @@ def test_sizes_that_cannot_be(changed: Topology) -> None:
 RUN = """
 import sys
 from pathlib import Path
-from fixtures.runtimes import choose
+from fixtures.runtimes import open_embedded
 from fixtures.services.disk import Disk
 from suites.selftest import embedded as e
 folder = Path(sys.argv[1])
-opened = choose('embedded', e.folders(folder), index=e.index(folder))
+opened = open_embedded(e.folders(folder), index=e.index(folder))
 disk = Disk(opened, opened.folders.work / 'node' / 'wal', 4, 'milvus.wal_disk_mb')
 disk.attach()
 (disk.folder / '0.wal').touch()

@@ -14,7 +14,7 @@ import pytest
 
 from fixtures import topology
 from fixtures.errors import InfrastructureError
-from fixtures.runtimes import Runtime, choose, namespaces
+from fixtures.runtimes import Runtime, namespaces, open_embedded
 from fixtures.runtimes.namespaces import choose_network, networks_in_use
 from fixtures.services import Redis, Site
 from fixtures.waits import wait_until
@@ -98,8 +98,8 @@ def test_networks_do_not_outlive_a_killed_run(opened: Runtime, tmp_path: Path) -
     script = (
         "import sys; from pathlib import Path; from dataclasses import replace\n"
         "from suites.selftest import embedded as e\n"
-        "from fixtures.runtimes import choose\n"
-        "folder = Path(sys.argv[1]); opened = choose('auto', e.folders(folder), index=e.index(folder))\n"
+        "from fixtures.runtimes import open_embedded\n"
+        "folder = Path(sys.argv[1]); opened = open_embedded(e.folders(folder), index=e.index(folder))\n"
         "address = opened.new_block().host('one')\n"
         "opened.process(replace(e.command(opened, 'import time; time.sleep(1000)'), host=address)).start()\n"
         "print(address, flush=True); sys.stdin.read()"
@@ -127,7 +127,7 @@ def test_networks_are_nobody_elses() -> None:
 def test_where_it_cannot_be_had_hosts_are_addresses_and_the_reason_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with choose("embedded", folders(tmp_path), namespaces=False, index=index(tmp_path)) as opened:
+    with open_embedded(folders(tmp_path), namespaces=False, index=index(tmp_path)) as opened:
         assert opened.why_no_partitions() == "they were switched off for this run"
         address = opened.new_block().host("one")
         assert address.startswith("127.")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.errors import InfrastructureError, UsageError
-from fixtures.runtimes import Folders, choose, kernel, ledger
+from fixtures.runtimes import Folders, kernel, ledger, open_embedded
 from fixtures.runtimes.addresses import choose_network, networks_in_use, require_free
 from fixtures.runtimes.interrupts import shielded
 from fixtures.waits import wait_until
@@ -134,7 +134,7 @@ def test_services_get_no_settings_of_ours(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_close_removes_all_and_says_what_was_left(tmp_path: Path) -> None:
-    opened = choose("auto", folders(tmp_path), index=index(tmp_path))
+    opened = open_embedded(folders(tmp_path), index=index(tmp_path))
     process = opened.process(command(opened, WITH_CHILD + FOREVER))
     process.start()
     wait_until(lambda: "up" in process.last_lines(), timeout_s=10, reason="both to run")
@@ -170,8 +170,8 @@ def test_an_aborted_folder_starts_nothing_more(tmp_path: Path) -> None:
 def test_children_die_with_a_killed_run(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from suites.selftest import embedded as e\n"
-        "from fixtures.runtimes import choose\n"
-        "folder = Path(sys.argv[1]); opened = choose('auto', e.folders(folder), index=e.index(folder))\n"
+        "from fixtures.runtimes import open_embedded\n"
+        "folder = Path(sys.argv[1]); opened = open_embedded(e.folders(folder), index=e.index(folder))\n"
         "process = opened.process(e.command(opened, 'import time; time.sleep(1000)')); process.start()\n"
         "print(process.pid, flush=True); sys.stdin.read()"
     )
@@ -188,8 +188,8 @@ def test_children_die_with_a_killed_run(tmp_path: Path) -> None:
 def test_leaving_the_interpreter_cleans_up(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from suites.selftest import embedded as e\n"
-        "from fixtures.runtimes import choose\n"
-        "folder = Path(sys.argv[1]); opened = choose('auto', e.folders(folder), index=e.index(folder))\n"
+        "from fixtures.runtimes import open_embedded\n"
+        "folder = Path(sys.argv[1]); opened = open_embedded(e.folders(folder), index=e.index(folder))\n"
         "opened.process(e.command(opened, 'import time; time.sleep(1000)')).start()\n"
         "print(opened.folders.work); raise KeyboardInterrupt"
     )
@@ -217,7 +217,7 @@ def test_a_clean_up_is_not_cut_short_by_ctrl_c() -> None:
 
 
 def test_networks_and_ports_are_nobody_elses(tmp_path: Path) -> None:
-    with choose("embedded", folders(tmp_path), namespaces=False, index=index(tmp_path)) as opened:
+    with open_embedded(folders(tmp_path), namespaces=False, index=index(tmp_path)) as opened:
         first, second = opened.new_block(), opened.new_block()
         address = first.host("a")
         assert address.rsplit(".", 1)[0] != second.host("b").rsplit(".", 1)[0]

@@ -16,7 +16,7 @@ from redis.retry import Retry
 
 from fixtures import topology
 from fixtures.errors import InfrastructureError, UsageError
-from fixtures.runtimes import Command, Folders, Runtime, choose, new_run_id
+from fixtures.runtimes import Command, Folders, Runtime, new_run_id, open_embedded
 from fixtures.runtimes.host import find_program
 from fixtures.services import (
     READER,
@@ -276,5 +276,5 @@ def test_the_configuration_says_what_the_topology_says(tmp_path: Path, role: str
 
 def test_without_fuse_the_reason_is_given(tmp_path: Path) -> None:
     folders = Folders.create(tmp_path / "report", tmp_path, new_run_id())
-    with choose("embedded", folders, fuse=False, index=embedded.index(tmp_path)) as opened:
+    with open_embedded(folders, fuse=False, index=embedded.index(tmp_path)) as opened:
         assert opened.why_no_fuse() == "FUSE was switched off for this run"

@@ -23,6 +23,7 @@ from suites.selftest.index_nodes import (
     await_states,
     counts,
     fill,
+    own_collection,
     own_ids,
     states,
 )
@@ -39,11 +40,8 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
 
 @pytest.fixture
 def name(request: pytest.FixtureRequest, nodes: Nodes) -> Iterator[str]:
-    """An empty collection of the test's own, with segments of 1 MB."""
-    collection = re.sub(r"\W", "_", request.node.name.removeprefix("test_"))
-    nodes.write.create_collection(collection, DIMENSION, index_file_size_mb=1).require()
-    yield collection
-    nodes.write.drop_collection(collection)
+    with own_collection(nodes, request.node.name) as collection:
+        yield collection
 
 
 def test_a_client_that_gives_up_ends_the_waiting_not_the_build(nodes: Nodes, name: str) -> None:

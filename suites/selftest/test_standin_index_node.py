@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -21,10 +20,11 @@ from suites.selftest.index_nodes import (
     await_states,
     counts,
     fill,
+    own_collection,
     own_ids,
     states,
 )
-from suites.selftest.standin_nodes import DIMENSION, Nodes, running, vectors
+from suites.selftest.standin_nodes import Nodes, running, vectors
 
 pytestmark = pytest.mark.selftest
 
@@ -37,11 +37,8 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
 
 @pytest.fixture
 def name(request: pytest.FixtureRequest, nodes: Nodes) -> Iterator[str]:
-    """An empty collection of the test's own, with segments of 1 MB."""
-    collection = re.sub(r"\W", "_", request.node.name.removeprefix("test_"))
-    nodes.write.create_collection(collection, DIMENSION, index_file_size_mb=1).require()
-    yield collection
-    nodes.write.drop_collection(collection)
+    with own_collection(nodes, request.node.name) as collection:
+        yield collection
 
 
 def test_the_writer_builds_it_and_the_reader_searches_it(nodes: Nodes, name: str) -> None:

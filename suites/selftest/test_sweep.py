@@ -24,11 +24,11 @@ RUN = """
 import sys, subprocess
 from pathlib import Path
 from fixtures import topology
-from fixtures.runtimes import choose
+from fixtures.runtimes import open_embedded
 from fixtures.services import JuiceFSMount, Redis, SeaweedFS, Volume
 from suites.selftest import embedded as e
 folder = Path(sys.argv[1])
-opened = choose('auto', e.folders(folder), index=e.index(folder))
+opened = open_embedded(e.folders(folder), index=e.index(folder))
 orphan = "import subprocess, time; print(subprocess.Popen(['sleep', '1000'], start_new_session=True).pid, flush=True)"
 process = opened.process(e.command(opened, orphan + "; time.sleep(1000)"))
 process.start()
