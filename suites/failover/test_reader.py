@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fixtures import faults
 from fixtures.claims import Trial, claim, holds
 from fixtures.cluster import Cluster
 from fixtures.history import History, Outcome
-from fixtures.plugin import Names
+from fixtures.plugin import FreshCluster, Names
 from fixtures.waits import pause
 from suites.failover.searching import Searching, make_collection, warm_up
 from suites.support import DIMENSION, Rows, connect_all, settle_log_numbers
@@ -23,7 +25,9 @@ CLIENT_TIMEOUT_S = 5.0
     expected={"1.1.0": holds("slowly: the error comes after pymilvus' three waits of 30 s for the dead node")},
     witnesses=("spread over readers", "kill", "searched while dead"),
 )
-def test_dead_reader(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> None:
+@pytest.mark.beside
+def test_dead_reader(fresh_cluster: FreshCluster, trial: Trial, names: Names, history: History, seed: int) -> None:
+    cluster = fresh_cluster()
     victim, survivor = cluster.readers[0], cluster.readers[-1]
     proxy = cluster.mishards.name
     clients = connect_all(cluster, history)

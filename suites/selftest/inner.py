@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +20,7 @@ from fixtures.errors import InfrastructureError
 from fixtures.gpu import Decision
 from fixtures.plugin.launcher import Component, Plan
 from fixtures.topology import Topology
-from fixtures.waits import observe, pause
+from fixtures.waits import observe, pause, wait_until
 
 PROJECT = Path(__file__).resolve().parents[2]
 CONFTEST = """
@@ -32,6 +36,7 @@ addopts = --strict-markers --import-mode=importlib -ra -p no:cacheprovider -p no
 filterwarnings = error
 timeout = 60
 markers =
+    beside: runs beside the others
     claim(claim): the claim
     cluster: on a cluster
     selftest: of the harness
@@ -178,6 +183,38 @@ def run(pytester: pytest.Pytester, tests: str, *args: str, **launcher: object) -
     """Run it with `--seed=7` and the report in `report`."""
     write(pytester, tests, **launcher)
     return pytester.runpytest_inprocess("--seed=7", "--report=report", *args)
+
+
+@contextmanager
+def started(pytester: pytest.Pytester, tests: str, *args: str, **launcher: object) -> Iterator[subprocess.Popen[bytes]]:
+    """As `run`, but a process of its own, from when a test has made `running.txt`; what it prints goes to a file."""
+    write(pytester, tests, **launcher)
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "COLUMNS": "120"}
+    with (pytester.path / "output.txt").open("wb") as printed:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pytest", "--seed=7", "--report=report", *args],
+            cwd=pytester.path,
+            env=environment,
+            stdout=printed,
+            stderr=printed,
+            start_new_session=True,
+        )
+    try:
+        wait_until(
+            (pytester.path / "running.txt").exists,
+            timeout_s=60,
+            reason="the test to run",
+            give_up=lambda: output(pytester) if process.poll() is not None else None,
+        )
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def output(pytester: pytest.Pytester) -> str:
+    """What that process printed so far."""
+    return (pytester.path / "output.txt").read_text(encoding="utf-8")
 
 
 def report(pytester: pytest.Pytester) -> dict[str, Any]:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -200,45 +195,12 @@ def test_later(cluster, trial): ...
 )
 
 
-@contextmanager
-def _started(
-    pytester: pytest.Pytester, tests: str, *args: str, **launcher: object
-) -> Iterator[subprocess.Popen[bytes]]:
-    """pytest as a process of its own, in the middle of `test_slow`; its output goes to output.txt."""
-    inner.write(pytester, tests, **launcher)
-    environment = {**os.environ, "PYTHONPATH": str(inner.PROJECT), "COLUMNS": "120"}
-    with (pytester.path / "output.txt").open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", "--seed=7", "--report=report", *args],
-            cwd=pytester.path,
-            env=environment,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    try:
-        wait_until(
-            (pytester.path / "running.txt").exists,
-            timeout_s=60,
-            reason="the slow test to run",
-            give_up=lambda: _output(pytester) if process.poll() is not None else None,
-        )
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _output(pytester: pytest.Pytester) -> str:
-    return (pytester.path / "output.txt").read_text()
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_stops_its_clusters(pytester: pytest.Pytester, number: signal.Signals) -> None:
-    with _started(pytester, SLOW) as process:
+    with inner.started(pytester, SLOW) as process:
         process.send_signal(number)
         process.wait(timeout=60)
-    output = _output(pytester)
+    output = inner.output(pytester)
     assert process.returncode == ExitCode.INTERRUPTED, output
     events = [event for event in inner.events(pytester) if not event.startswith("stopping")]
     shared, fresh = events[:2]
@@ -255,7 +217,7 @@ def test_an_interrupted_run_stops_its_clusters(pytester: pytest.Pytester, number
 
 
 def test_a_second_interrupt_does_not_cut_the_shutdown_short(pytester: pytest.Pytester) -> None:
-    with _started(pytester, SLOW, slow_stop_s=1.5) as process:
+    with inner.started(pytester, SLOW, slow_stop_s=1.5) as process:
         process.send_signal(signal.SIGINT)
         for stopping in ("stopping fresh", "stopping shared"):
             wait_until(
@@ -265,7 +227,7 @@ def test_a_second_interrupt_does_not_cut_the_shutdown_short(pytester: pytest.Pyt
             )
             process.send_signal(signal.SIGINT)
         process.wait(timeout=60)
-    output = _output(pytester)
+    output = inner.output(pytester)
     assert process.returncode == ExitCode.INTERRUPTED, output
     assert [event for event in inner.events(pytester) if event.startswith(("stop ", "close"))][-2:] == [
         "stop shared",
@@ -285,7 +247,7 @@ def test_slow(fresh_cluster, trial):
 @promise("V-9")
 def test_later(cluster, trial): ...
 """
-    with _started(pytester, tests, slow_stop_s=1.5) as process:
+    with inner.started(pytester, tests, slow_stop_s=1.5) as process:
         wait_until(
             lambda: any(event.startswith("stopping fresh") for event in inner.events(pytester)),
             timeout_s=30,
@@ -293,7 +255,7 @@ def test_later(cluster, trial): ...
         )
         process.send_signal(signal.SIGINT)
         process.wait(timeout=60)
-    output = _output(pytester)
+    output = inner.output(pytester)
     assert process.returncode == ExitCode.INTERRUPTED, output
     assert any(event.startswith("stop fresh") for event in inner.events(pytester))
     assert inner.claims(pytester)["V-8"]["verdict"] == "holds"
@@ -301,7 +263,7 @@ def test_later(cluster, trial): ...
 
 
 def test_kill_9_leaves_a_valid_report(pytester: pytest.Pytester) -> None:
-    with _started(pytester, SLOW) as process:
+    with inner.started(pytester, SLOW) as process:
         process.kill()
         process.wait(timeout=60)
     document = inner.report(pytester)
@@ -331,9 +293,9 @@ def test_holds(cluster, trial):
     trial.check(True, "fine")
     open("running.txt", "w").close()
 """
-    with _started(pytester, tests, "--keep-cluster") as process:
-        wait_until(lambda: "is kept" in _output(pytester), timeout_s=30, reason="the run to be over")
-        assert "exit code 0" in _output(pytester), "the summary comes before the wait"
+    with inner.started(pytester, tests, "--keep-cluster") as process:
+        wait_until(lambda: "is kept" in inner.output(pytester), timeout_s=30, reason="the run to be over")
+        assert "exit code 0" in inner.output(pytester), "the summary comes before the wait"
         assert inner.events(pytester) == ["start shared"]
         process.send_signal(signal.SIGINT)
         process.wait(timeout=60)
