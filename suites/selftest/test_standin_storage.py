@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 from fixtures.services.milvus import MilvusNode
 from fixtures.wire import milvus_pb2, milvus_pb2_grpc
 from suites.selftest.golden import STORAGE
-from suites.selftest.standin_nodes import Nodes, running
+from suites.selftest.standin_nodes import Nodes, running, vectors
 
 pytestmark = pytest.mark.selftest
 
@@ -92,3 +93,31 @@ def _search(request: dict[str, object]) -> milvus_pb2.SearchParam:
     for row in np.random.default_rng(seed).random((count, width), dtype=np.float32):
         message.query_record_array.add().float_data.extend(row.tolist())
     return message
+
+
+def test_the_recorded_operations_leave_the_recorded_bytes(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with running(tmp_path_factory.mktemp("written")) as fresh:
+        fresh.write.create_collection("seg", 16).require()
+        fresh.write.create_partition("seg", "p1").require()
+        fresh.write.insert("seg", vectors(40, 60), list(range(100, 160))).require()
+        fresh.write.insert("seg", vectors(41, 20), list(range(500, 520)), "p1").require()
+        fresh.write.flush("seg").require()
+        fresh.write.delete("seg", [101, 105, 159]).require()
+        fresh.write.flush("seg").require()
+        written = sorted(_segments(fresh.shared / "tables"))
+        rows = fresh.mysql.query(
+            "SELECT engine_type, file_type, file_size, row_count, segment_id = file_id FROM TableFiles ORDER BY id"
+        )
+    assert written == sorted(_segments(STORAGE / "db" / "tables"))
+    with (STORAGE / "table_files.tsv").open(newline="") as lines:
+        recorded = [
+            (*(int(row[key]) for key in ("engine_type", "file_type", "file_size", "row_count")), 1)
+            for row in csv.DictReader(lines, delimiter="\t")
+        ]
+    assert rows == recorded
+
+
+def _segments(tables: Path) -> Iterator[list[tuple[str, bytes]]]:
+    """The files of each segment below a storage path, by name; a segment's own name, a time, stands as `*`."""
+    for folder in tables.glob("*/*"):
+        yield sorted((file.name.replace(folder.name, "*"), file.read_bytes()) for file in folder.iterdir())
