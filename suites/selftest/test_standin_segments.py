@@ -82,6 +82,16 @@ def test_rows_of_another_shape_or_type_are_not_written(tmp_path: Path) -> None:
     assert not segment.folder.exists()
 
 
+def test_parts_are_one_file_and_must_be_as_many_as_said(tmp_path: Path) -> None:
+    whole, parted = (SegmentFolder(tmp_path / name, 4, binary=False) for name in ("whole", "parted"))
+    rows = np.arange(40, dtype=np.float32).reshape(10, 4)
+    whole.write("1", rows, np.arange(10))
+    parted.write_parts("1", [rows[:3], rows[3:3], rows[3:]], np.arange(10))
+    assert contents(parted.folder) == contents(whole.folder)
+    with pytest.raises(ValueError, match="144 bytes were written, 160 were meant"):
+        parted.write_parts("2", [rows[:9]], np.arange(10))
+
+
 def test_only_the_asked_rows_are_read(segment: SegmentFolder) -> None:
     np.testing.assert_array_equal(segment.vector_at(np.array([9, 0, 3, 3]))[:, 0], [9, 0, 3, 3])
     assert segment.vector_at(np.array([], dtype=np.int64)).shape == (0, 4)
