@@ -1,6 +1,6 @@
 """The benchmark that `make bench` runs: bring-up, shutdown, the stand-in, the checkers. It measures and judges nothing.
 
-python -m suites.performance.bench [--full] [--runs N] [--only PART] [--json FILE] [--markdown]
+python -m suites.performance.bench [--full] [--runs N] [--only PART] [--milvus PATH] [--json FILE] [--markdown]
 
 The table goes to stdout, progress to stderr. The exit code is 0 whatever the figures are, and one of
 fixtures/plugin/exit_codes.py if the harness failed: 4 for a wrong option, 7 where a cluster did not start or left
@@ -10,6 +10,7 @@ something behind, 2 after Ctrl-C; what was measured until then is printed.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import os
 import signal
@@ -20,18 +21,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fixtures.errors import HarnessError, UsageError
+from fixtures.plugin import programs as given_programs
 from fixtures.plugin.exit_codes import ExitCode
 from fixtures.runtimes import new_run_id
+from fixtures.services import Programs
 from suites.performance import machine
 from suites.performance.bench_checks import measure_checkers
 from suites.performance.bring_up import Part, measure_bring_up
 from suites.performance.clusters import Lifetime, Place
-from suites.performance.figures import Figure
+from suites.performance.figures import Figure, beside
 from suites.performance.output import Results, as_json, as_text
-from suites.performance.stand_in import measure_insert, measure_searches
+from suites.performance.stand_in import Measured, measure_first_searches, measure_insert, measure_searches
 
 PROJECT = Path(__file__).resolve().parents[2]
-PARTS = ("bring-up", "insert", "search", "checkers")
+PARTS = ("bring-up", "insert", "first-search", "search", "checkers")
+_LONG = ("first-search", "search")
 
 
 @dataclass(slots=True)
@@ -55,15 +59,30 @@ class _Bench:
             elif part == "checkers":
                 self._add(measure_checkers(self.options.repeats, self.place.say), ())
             else:
-                measured = (
-                    measure_insert(self.place, self.options.inserts)
-                    if part == "insert"
-                    else measure_searches(self.place, self.options.searches)
-                )
-                self._add(measured.figures, (measured.lifetime,))
+                self._measure_milvus(part)
         # Told at the end, since the figures of the other parts are good all the same.
         if left := [item for lifetime in self.lifetimes for item in lifetime.left]:
             raise HarnessError(f"a cluster did not end cleanly: {', '.join(left)}")
+
+    def _measure_milvus(self, part: str) -> None:
+        """The stand-in, and where a native server is given, that one as well: its figures stand beside then."""
+        measured = self._measured(part, self.place)
+        figures = measured.figures
+        if self.options.milvus is not None:
+            programs = Programs(milvus_writer=self.options.milvus, milvus_reader=self.options.milvus)
+            self.place.say(f"{part}, native Milvus ...")
+            place = dataclasses.replace(self.place, report=self.place.report / "native", programs=programs)
+            native = self._measured(part, place)
+            figures = beside(figures, native.figures, "native Milvus")
+            self._add((), (native.lifetime,))
+        self._add(figures, (measured.lifetime,))
+
+    def _measured(self, part: str, place: Place) -> Measured:
+        if part == "insert":
+            return measure_insert(place, self.options.inserts)
+        if part == "first-search":
+            return measure_first_searches(place, self.options.inserts)
+        return measure_searches(place, self.options.searches)
 
     def _add(self, figures: Sequence[Figure], lifetimes: Sequence[Lifetime]) -> None:
         self.figures.extend(figures)
@@ -78,6 +97,8 @@ def main(arguments: Sequence[str]) -> int:
     failed, code, before = "", ExitCode.OK, machine.usage()
     try:
         _require_parent(options.json)
+        if options.milvus is not None:
+            bench.place.say(f"beside the stand-in: Milvus {given_programs.milvus_version(options.milvus)}")
         bench.run()
     except UsageError as error:
         failed, code = str(error), ExitCode.USAGE
@@ -96,10 +117,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def parts_to_run(only: Sequence[str] | None, *, full: bool) -> list[str]:
-    """The parts in their order: those named, else all, of which the long search only when asked for."""
+    """The parts in their order: those named, else all, of which the long ones only when asked for."""
     if only:
         return [part for part in PARTS if part in only]
-    return [part for part in PARTS if part != "search" or full]
+    return [part for part in PARTS if full or part not in _LONG]
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -112,6 +133,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--repeats", type=_count, default=3, help="runs of each checker (default 3)")
     parser.add_argument("--full", action="store_true", help="searches of 1M x 128 as well, FLAT and IVF_FLAT")
     parser.add_argument("--only", action="append", choices=PARTS, help="only this part; may be given again")
+    parser.add_argument("--milvus", type=Path, metavar="PATH", help="a native milvus_server to measure in the same run")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all values there as well")
     parser.add_argument("--markdown", action="store_true", help="print the tables as Markdown")
     parser.add_argument("--seed", type=_count, default=1, help="of vectors (default 1)")

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fixtures.cluster import Cluster
 from fixtures.plugin.header import describe
 from fixtures.plugin.launcher import Component
 from fixtures.runtimes import Folders, Runtime, new_run_id, open_embedded
+from fixtures.services import Programs
 from fixtures.steps import Phase, Step
 from fixtures.topology import Topology
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where the clusters run: their logs go to folders of their own in `report`, their data below `work_parent`."""
+    """Where the clusters run: their logs go to folders of their own in `report`, their data below `work_parent`.
+
+    `programs` are what plays Milvus in them.
+    """
 
     report: Path
     work_parent: Path
     seed: int
     say: Callable[[str], None]
+    programs: Programs = field(default_factory=Programs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +77,10 @@ def run_cluster(
     """
     began_s = time.monotonic()
     folders = Folders.create(place.report / name, place.work_parent, new_run_id())
-    with opened(folders) as runtime, kind.start(topology, runtime, folders, "bench", place.seed) as cluster:
+    with (
+        opened(folders) as runtime,
+        kind.start(topology, runtime, folders, "bench", place.seed, programs=place.programs) as cluster,
+    ):
         took_s = time.monotonic() - began_s
         # Other steps follow the first search; they are not part of this figure.
         prepared_s = took_s - max(phase.ready_s for phase in cluster.bring_up)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fixtures.plugin.figures import number
-from suites.performance.measures import MEASURES, SOURCES, Measure
+from suites.performance.measures import MEASURES, SOURCES, Beside, Measure
 
 HEAD = ("figure", "measured (min / median / max of n)", "bar", "ok?")
 
@@ -69,6 +70,20 @@ class Figure:
             "beside": {"source": beside.source, "value": beside.value} if beside else None,
             "ok": self.ok,
         }
+
+
+def beside(figures: Sequence[Figure], others: Sequence[Figure], source: str) -> tuple[Figure, ...]:
+    """The figures, each beside the median of `others` of the same measure, which are of this very run."""
+    medians = {figure.measure.key: figure.median for figure in others}
+    return tuple(
+        dataclasses.replace(
+            figure,
+            measure=dataclasses.replace(figure.measure, limit=None, beside=Beside(source, medians[figure.measure.key])),
+        )
+        if figure.measure.key in medians
+        else figure
+        for figure in figures
+    )
 
 
 def in_order(figures: Sequence[Figure]) -> list[Figure]:

@@ -1,15 +1,17 @@
-"""How fast the stand-in writer inserts and searches, through its gRPC and on JuiceFS as in a cluster."""
+"""How fast the stand-in, or a native Milvus, inserts and searches, through its gRPC and on JuiceFS as in a cluster."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from fixtures import data
 from fixtures.clients import Client, IndexType
 from fixtures.cluster import Cluster
 from fixtures.errors import InfrastructureError
+from fixtures.services import MilvusNode
 from suites.performance.clusters import Lifetime, Place, run_cluster
 from suites.performance.figures import Figure
 from suites.support import Rows, insert, wait_for_quiet_files
@@ -21,6 +23,7 @@ TOP_K = 10
 IVF_BUILD, IVF_SEARCH = {"nlist": 1024}, {"nprobe": 16}
 _CALL_TIMEOUT_S = 120.0
 _STILL_S = 2.0
+_SEGMENT_MB = 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +99,46 @@ def measure_searches(place: Place, repeats: int) -> Measured:
             figures.append(Figure.of("ivf_build", [built.elapsed_s]))
             place.say(f"IVF_FLAT, built in {built.elapsed_s:.1f} s")
             figures.extend(_search_figures(place, writer, "ivf", IVF_SEARCH, repeats))
+        figures.extend(_memory_figures(cluster.writer))
 
     lifetime = run_cluster(place, "search", use)
     return Measured(figures=tuple(figures), lifetime=lifetime)
+
+
+def _memory_figures(node: MilvusNode) -> Iterator[Figure]:
+    status = Path(f"/proc/{node.pid}/status").read_text(encoding="ascii")
+    for key, line in (("rss", "VmRSS"), ("rss_peak", "VmHWM")):
+        found = re.search(rf"^{line}:\s+(\d+) kB$", status, flags=re.MULTILINE)
+        if found is None:
+            raise InfrastructureError(f"/proc/{node.pid}/status has no {line}")
+        yield Figure.of(key, [int(found.group(1)) * 1024 / 1e6])
+
+
+def measure_first_searches(place: Place, batches: int) -> Measured:
+    """A reader's first search of each of some batches of 100k x 128 that were just flushed, less a second one.
+
+    Each batch is a segment of its own (index_file_size 48 MB, which it exceeds), so no merge rewrites it. The
+    difference is what it costs to fetch it: metadata, 51 MB through the reader's mount, into memory. Raises
+    HarnessError.
+    """
+    fetches_s: list[float] = []
+
+    def use(cluster: Cluster) -> None:
+        reader_name = cluster.readers[0].name
+        with (
+            cluster.connect("writer", timeout_s=_CALL_TIMEOUT_S) as writer,
+            cluster.connect(reader_name, timeout_s=_CALL_TIMEOUT_S) as reader,
+        ):
+            writer.create_collection("flat", DIMENSION, index_file_size_mb=_SEGMENT_MB).require()
+            for number in range(batches):
+                insert(writer, "flat", Rows.make(place.seed, number * ROWS, ROWS, DIMENSION))
+                writer.flush("flat").require()
+                first_s, second_s = (_search_s(reader, place.seed + number, 1, {}) for _ in range(2))
+                fetches_s.append(first_s - second_s)
+                place.say(f"batch {number + 1} of {batches}: first search {first_s:.2f} s, second {second_s:.3f} s")
+
+    lifetime = run_cluster(place, "first-searches", use)
+    return Measured(figures=(Figure.of("reader_first", fetches_s),), lifetime=lifetime)
 
 
 def _search_figures(

@@ -14,7 +14,7 @@ from suites.performance import bench, bring_up, machine
 from suites.performance.bench_checks import growth, timed
 from suites.performance.bring_up import BringUp, chain_alone, durations, split
 from suites.performance.clusters import Lifetime, OneByOne, Place, one_by_one
-from suites.performance.figures import Figure, footnotes, in_order, markdown_table, rows, spread, text_table
+from suites.performance.figures import Figure, beside, footnotes, in_order, markdown_table, rows, spread, text_table
 from suites.performance.machine import Machine, Usage, cpu_model, foreign_cores, noise
 from suites.performance.measures import MEASURES, SOURCES
 from suites.performance.output import Results, as_json, as_text
@@ -258,8 +258,25 @@ def test_the_json_has_every_value() -> None:
 
 def test_the_long_search_runs_only_when_asked_for() -> None:
     assert bench.parts_to_run(None, full=False) == ["bring-up", "insert", "checkers"]
-    assert bench.parts_to_run(None, full=True) == ["bring-up", "insert", "search", "checkers"]
+    assert bench.parts_to_run(None, full=True) == ["bring-up", "insert", "first-search", "search", "checkers"]
     assert bench.parts_to_run(["search", "bring-up"], full=False) == ["bring-up", "search"]
+
+
+def test_a_native_server_stands_beside_the_stand_in_in_place_of_another_machines_figures() -> None:
+    ours = (Figure.of("flat_1", [30.0, 10.0, 20.0]), Figure.of("insert_server", [0.5]), Figure.of("chain", [1.0]))
+    theirs = (Figure.of("flat_1", [40.0, 50.0, 10.0]), Figure.of("insert_server", [0.25]))
+    flat, inserted, chain = beside(ours, theirs, "native Milvus")
+    assert (flat.bar, flat.ok, flat.values) == ("native Milvus: 40 ms", "0.5 x", (30.0, 10.0, 20.0))
+    assert (inserted.bar, inserted.ok) == ("native Milvus: 0.25 s", "2 x")
+    assert chain == ours[2]
+
+
+def test_a_program_that_is_no_milvus_ends_it_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench, "measure_bring_up", lambda *_: pytest.fail("it started"))
+    assert bench.main(["--milvus=/bin/true", f"--report={tmp_path}"]) == 4
+    assert "/bin/true --help: no version in" in capsys.readouterr().err
 
 
 def test_a_wrong_option_ends_it_before_anything_starts(
