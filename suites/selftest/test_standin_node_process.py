@@ -13,7 +13,7 @@ import pytest
 from fixtures.clients import Client
 from fixtures.services.milvus import READER, WRITER
 from fixtures.waits import wait_until
-from suites.selftest.standin_nodes import DIMENSION, Nodes, exit_code, exit_code_after, running, vectors
+from suites.selftest.standin_nodes import DIMENSION, Nodes, exit_code, exit_code_after, nearest, running, vectors
 
 pytestmark = pytest.mark.selftest
 
@@ -148,3 +148,24 @@ def test_commands_say_what_it_is(nodes: Nodes) -> None:
         assert client.cmd("nonsense").require().value == "Unknown command"
         assert client.cmd("get_config nonsense.key").code == 1
         assert client.cmd("set_config cache.cpu_cache_threshold 7").code == 5
+
+
+def test_what_is_about_the_cache_can_be_set_while_it_runs(nodes: Nodes, name: str) -> None:
+    assert nodes.write.cmd("set_config cache.cache_insert_data true").ok
+    try:
+        _insert_and_lose_the_file(nodes, name)
+    finally:
+        assert nodes.write.cmd("set_config cache.cache_insert_data false").ok
+    assert nearest(nodes.write, name, vectors(1, 1), 1) == [[0]], "it was kept as it was written"
+    other = f"{name}_not"
+    nodes.write.create_collection(other, DIMENSION).require()
+    _insert_and_lose_the_file(nodes, other)
+    assert nodes.write.search(other, vectors(1, 1), 1).code == 1, "only its file had it"
+    nodes.write.drop_collection(other)
+
+
+def _insert_and_lose_the_file(nodes: Nodes, collection: str) -> None:
+    nodes.write.insert(collection, vectors(1, 10), np.arange(10)).require()
+    nodes.write.flush(collection).require()
+    ((segment,),) = nodes.mysql.query("SELECT segment_id FROM TableFiles WHERE table_id = %s", (collection,))
+    (nodes.shared / "tables" / collection / segment / f"{segment}.rv").unlink()
