@@ -90,6 +90,7 @@ def test_a_number_of_readers_that_cannot_be_is_refused(readers: int) -> None:
     ("cluster", "message"),
     [
         (Topology(object_store="seaweed"), r"object_store = 'seaweed': must be one of .*did you mean seaweedfs\?"),
+        (Topology(object_store="azurite", store_proxy=True), "store_proxy = true: the proxy is for S3"),
         (Topology(redis=Redis(appendfsync="no")), r"redis\.appendfsync = 'no'"),
         (Topology(mysql=MySQL(isolation="SERIALIZABLE")), r"mysql\.isolation = 'SERIALIZABLE'"),
         (Topology(milvus=Milvus(version="2.0.0")), r"milvus\.version = '2\.0\.0'"),
