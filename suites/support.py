@@ -111,6 +111,11 @@ def reader_names(cluster: Cluster) -> list[str]:
     return [node.name for node in cluster.readers]
 
 
+def served(cluster: Cluster) -> dict[str, int]:
+    """How many searches each reader has answered so far, by its log."""
+    return {reader.name: reader.requests_served() for reader in cluster.readers}
+
+
 def insert(client: Client, collection: str, rows: Rows, tag: str | None = None) -> None:
     """Insert and require that it was acknowledged with the ids asked for."""
     reply = client.insert(collection, rows.vectors, rows.ids, tag).require()
