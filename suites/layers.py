@@ -186,8 +186,8 @@ def _row_against_files(row: Row, layers: Layers, found: Found) -> Iterator[Lie]:
     else:
         found.compared["rows"] += 1
         yield from _row_without_files(row, table, layers)
-        for mount, shown in layers.mounts.items():
-            yield from _row_on_mount(row, table, mount, shown, found)
+        for mounts, shown in _views(row, layers.mounts):
+            yield from _row_on_mounts(row, table, mounts, shown, found)
         yield from _strangers(row, table, layers, found)
 
 
@@ -199,13 +199,22 @@ def _row_without_files(row: Row, table: Table, layers: Layers) -> Iterator[Lie]:
             yield Lie(layer, f"{row} of {table} needs {path}, which is {where}: searches that load it will fail")
 
 
-def _row_on_mount(row: Row, table: Table, mount: str, shown: Mapping[str, Seen], found: Found) -> Iterator[Lie]:
-    seen = {path: shown[path] for path in _needed(row) if path in shown and not shown[path].error}
+def _views(row: Row, mounts: Mapping[str, Mapping[str, Seen]]) -> Iterator[tuple[str, Mapping[str, Seen]]]:
+    """The files of a row as mounts show them, each view once, with the names of the mounts that have it."""
+    views: dict[tuple[tuple[str, Seen], ...], list[str]] = defaultdict(list)
+    for mount, shown in mounts.items():
+        views[tuple((path, shown[path]) for path in _needed(row) if path in shown)].append(mount)
+    for view, names in views.items():
+        yield f"mount{'s' if len(names) > 1 else ''} {_names(names)}", dict(view)
+
+
+def _row_on_mounts(row: Row, table: Table, mounts: str, shown: Mapping[str, Seen], found: Found) -> Iterator[Lie]:
+    seen = {path: file for path, file in shown.items() if not file.error}
     problems = {path: problem for path in seen if (problem := _cut_off(row, path, seen[path]))}
     for path, problem in problems.items():
-        yield Lie(FILES, f"{path} of {table} {problem}, on mount {mount}")
+        yield Lie(FILES, f"{path} of {table} {problem}, on {mounts}")
     if len(seen) == len(_needed(row)) and not problems:
-        yield from _row_count(row, table, mount, shown, found)
+        yield from _row_count(row, table, mounts, seen, found)
 
 
 def _needed(row: Row) -> list[str]:
@@ -229,16 +238,16 @@ def _cut_off(row: Row, path: str, seen: Seen) -> str:
     return ""
 
 
-def _row_count(row: Row, table: Table, mount: str, shown: Mapping[str, Seen], found: Found) -> Iterator[Lie]:
+def _row_count(row: Row, table: Table, mounts: str, shown: Mapping[str, Seen], found: Found) -> Iterator[Lie]:
     ids = shown[f"{row.folder}/{row.segment_id}{IDS}"].payload // _ID_BYTES
     vectors = shown[f"{row.folder}/{row.segment_id}{VECTORS}"].payload
     if table.row_bytes and vectors != ids * table.row_bytes:
         sizes = f"{vectors} bytes of vectors for {ids} ids of {table.row_bytes} bytes each"
-        yield Lie(FILES, f"segment {row.segment_id} of {table} has {sizes}, on mount {mount}")
+        yield Lie(FILES, f"segment {row.segment_id} of {table} has {sizes}, on {mounts}")
     live = ids - shown[f"{row.folder}/{DELETED_DOCS}"].rows
     if live == row.row_count:
         return
-    sentence = f"{row} of {table}: {live} live rows are in the files of segment {row.segment_id} on mount {mount}"
+    sentence = f"{row} of {table}: {live} live rows are in the files of segment {row.segment_id} on {mounts}"
     if row.file_type == FileType.INDEX and row.row_count > live:
         found.notes.append(f"{sentence} (a delete during an index build is not subtracted: facts 2.6)")
     else:

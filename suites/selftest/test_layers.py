@@ -49,6 +49,7 @@ SOUND = Layers(
     metadata=METADATA,
     objects=OBJECTS_THERE,
 )
+EVERYWHERE = "mounts reader-1, reader-2, writer"
 VECTORS = "tables/c/11/11.rv"
 VECTORS_OBJECT = next(iter(METADATA[VECTORS].objects))
 
@@ -133,28 +134,28 @@ WAYS_TO_LIE = {
     "a file that is cut off": (
         with_file(VECTORS, Seen(1000, 1000, 3200, 0, "short")),
         FILES,
-        "tables/c/11/11.rv of collection c is cut off or torn: 1000 bytes, its header promises 3208, on mount writer",
+        f"tables/c/11/11.rv of collection c is cut off or torn: 1000 bytes, its header promises 3208, on {EVERYWHERE}",
     ),
     "an empty file": (
         with_file(VECTORS, Seen(0, 0, -1, 0, "empty")),
         FILES,
-        "tables/c/11/11.rv of collection c has 0 bytes, not even its header, on mount writer",
+        f"tables/c/11/11.rv of collection c has 0 bytes, not even its header, on {EVERYWHERE}",
     ),
     "an empty filter": (
         with_file("tables/c/11/bloom_filter", Seen(0, 0, -1, 0, "empty")),
         FILES,
-        "tables/c/11/bloom_filter of collection c has 0 bytes, not even its header, on mount writer",
+        f"tables/c/11/bloom_filter of collection c has 0 bytes, not even its header, on {EVERYWHERE}",
     ),
     "vectors and ids of another number": (
         with_file("tables/c/11/11.uid", Seen(808 - 80, 808 - 80, 800 - 80, 0, "fewer")),
         FILES,
-        "segment 11 of collection c has 3200 bytes of vectors for 90 ids of 32 bytes each, on mount writer",
+        f"segment 11 of collection c has 3200 bytes of vectors for 90 ids of 32 bytes each, on {EVERYWHERE}",
     ),
     "an index that is cut off": (
         with_file("tables/c/22/23", Seen(499, 499, 9, 0, "short")),
         FILES,
         "tables/c/22/23 of collection c (an index) has 499 bytes, TableFiles row 3 (INDEX, 100 rows) says 500, on "
-        "mount writer",
+        f"{EVERYWHERE}",
     ),
     "a second file of vectors": (
         with_file("tables/c/11/12.rv", SEEN),
@@ -164,7 +165,7 @@ WAYS_TO_LIE = {
     "a wrong number of rows": (
         replace(SOUND, rows=[replace(RAW, row_count=ROWS)]),
         MYSQL,
-        "TableFiles row 1 (RAW, 100 rows) of collection c: 98 live rows are in the files of segment 11 on mount writer",
+        f"TableFiles row 1 (RAW, 100 rows) of collection c: 98 live rows are in the files of segment 11 on {EVERYWHERE}",
     ),
     "a row of no collection": (
         replace(SOUND, rows=[RAW, replace(RAW, id=7, table_id="gone")]),
