@@ -27,11 +27,12 @@ from suites.support import (
 KILLS = 5
 BATCHES = 10
 BATCH = 20
+DELETED = 5
 
 
 @claim(
     "F-4",
-    "kill -9 of the writer loses no acknowledged row (same WAL, no merge under way)",
+    "kill -9 of the writer loses no acknowledged row and no acknowledged delete (same WAL, no merge under way)",
     source="facts 4.1, 4.2; measured 5.3",
     expected={"1.1.0": holds()},
     witnesses=("kill", "killed with rows in memory"),
@@ -40,6 +41,7 @@ def test_killed_writer_loses_nothing(cluster: Cluster, trial: Trial, names: Name
     clients = connect_all(cluster, history)
     writer = clients[cluster.writer.name]
     survivors: dict[str, Rows] = {}
+    deleted: dict[str, Rows] = {}
     for kill in range(KILLS):
         # A collection for each kill, and its segments merged before the next. A kill within the swap of a merge is
         # another matter: the old rows are marked as deleted one by one before the new one is valid (facts 2.6), so a
@@ -49,14 +51,21 @@ def test_killed_writer_loses_nothing(cluster: Cluster, trial: Trial, names: Name
         rows = Rows.make(seed, kill * BATCHES * BATCH, BATCHES * BATCH)
         for first in range(0, len(rows), BATCH):
             insert(writer, collection, rows.take(range(first, first + BATCH)))
-        survivors[collection] = rows
+        deleted[collection], survivors[collection] = rows.take(range(DELETED)), rows.take(range(DELETED, len(rows)))
+        writer.delete(collection, deleted[collection].ids).require()
+        # The log's last record is another collection's: a replay that ends with the first one's shows.
+        neighbour = names(f"neighbour{kill}")
+        writer.create_collection(neighbour, DIMENSION).require()
+        survivors[neighbour] = Rows.make(seed, 100_000 + kill * BATCH, BATCH)
+        insert(writer, neighbour, survivors[neighbour])
         with faults.kill(cluster.writer, history) as dead:
             visible = clients[reader_names(cluster)[0]].count(collection).require().value
             if visible < len(rows):
                 trial.witness("killed with rows in memory", acknowledged=len(rows), flushed=visible)
         trial.add(dead.witness)
-        if not _check_all_there(cluster, trial, writer, collection, expected=len(rows), kill=kill):
-            return
+        for each in (collection, neighbour):
+            if not _check_all_there(cluster, trial, writer, each, expected=len(survivors[each]), kill=kill):
+                return
         wait_until(
             lambda: len(segment_files(cluster, collection)) == 1,  # noqa: B023 - called before the next turn
             timeout_s=20 * cluster.budgets.merge_s,
@@ -65,6 +74,10 @@ def test_killed_writer_loses_nothing(cluster: Cluster, trial: Trial, names: Name
         trial.progress(f"kill {kill + 1} of {KILLS}")
     for collection, rows in survivors.items():
         _check_found_once(cluster, trial, clients, collection, rows)
+    for collection, rows in deleted.items():
+        for door, client in clients.items():
+            gone = look_up(client, collection, rows)
+            trial.check(gone.gone, f"{len(rows) - len(gone.missing)} deleted rows are back", node=door)
 
 
 def _check_found_once(cluster: Cluster, trial: Trial, clients: dict[str, Client], collection: str, rows: Rows) -> None:

@@ -160,5 +160,8 @@ def test_mishards_searches_every_segment_once(
         trial.check(not wrong, f"{metric.name}: not the exact answer", node=proxy)
     served = {reader.name: reader.requests_served() - before[reader.name] for reader in cluster.readers}
     trial.note(f"{metric.name}: searches served: {served}")
-    if sum(count >= R2_ROUNDS for count in served.values()) >= 2:
+    sharing = [reader for reader, count in served.items() if count >= R2_ROUNDS]
+    if len(cluster.readers) > 1:
+        trial.check(len(sharing) > 1, f"{metric.name}: readers that searched in each round: {sharing}", node=proxy)
+    if len(sharing) > 1:
         trial.witness("two readers served", **served)

@@ -133,7 +133,10 @@ def test_a_stand_in_says_what_is_fixed_in_it() -> None:
 
 @pytest.mark.parametrize(
     ("option", "message"),
-    [("--as-fixed=stale", "no deviation"), ("--defect=nothing", "is no seeded defect; there is lost-delete")],
+    [
+        ("--as-fixed=stale", "no deviation"),
+        ("--defect=nothing", "is no seeded defect; `python -m tools.defects --list`"),
+    ],
 )
 def test_a_node_refuses_an_unknown_name(option: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

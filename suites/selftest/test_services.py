@@ -219,7 +219,7 @@ def test_an_unknown_object_store_is_refused(site: Site) -> None:
 def test_native_programs_take_the_place_of_stand_ins(site: Site, tmp_path: Path) -> None:
     settings, uri = topology.Milvus(), "mysql://u:p@127.0.0.1:1/milvus"
     with pytest.raises(UsageError, match="--defect is for the stand-in"):
-        MilvusNode(site, "writer", WRITER, settings, uri, binary=Path("/bin/true"), defect="stale")
+        MilvusNode(site, "writer", WRITER, settings, uri, binary=Path("/bin/true"), defect="lost-delete")
     native = MilvusNode(site, "writer", WRITER, settings, uri, binary=Path("/bin/true"))
     assert native.implementation == "Milvus"
     assert native.process.command.argv == ("/bin/true", "-c", str(native.config_path))
@@ -240,7 +240,16 @@ def test_stand_ins_are_told_what_they_shall_not_repeat(site: Site) -> None:
     proxy = Mishards(site, topology.Mishards(), mysql, writer, [writer], as_fixed=fixed)
     assert proxy.process.command.env["STANDIN_AS_FIXED"] == "prefix-tags"
     plain = Mishards(site, topology.Mishards(), mysql, writer, [writer])
-    assert "STANDIN_AS_FIXED" not in plain.process.command.env
+    assert not {"STANDIN_AS_FIXED", "STANDIN_DEFECT"} & plain.process.command.env.keys()
+
+
+def test_a_defect_is_told_to_the_program_that_is_to_have_it(site: Site) -> None:
+    settings, uri, mysql = topology.Milvus(), "mysql://u:p@127.0.0.1:3306/d", MySQL(site, topology.MySQL())
+    for defect, of_node, of_proxy in (("lost-delete", True, False), ("never-reloads", False, True)):
+        node = MilvusNode(site, "writer", WRITER, settings, uri, defect=defect)
+        assert (defect in node.process.command.argv) is of_node
+        proxy = Mishards(site, topology.Mishards(), mysql, node, [node], defect=defect)
+        assert (proxy.process.command.env.get("STANDIN_DEFECT") == defect) is of_proxy
 
 
 def test_one_node_may_have_a_binary_of_its_own() -> None:

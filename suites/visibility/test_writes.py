@@ -15,6 +15,8 @@ BATCH = 100
 # A swap hides rows from the first search of 1 to 2 % of rounds, of 14 % while merges ran (measured 1 and 9). Far more
 # than that is no swap but a node that looks at old metadata.
 RETRIED_AT_MOST = ROUNDS // 3
+# Rounds that may fail before the rest is not worth its waiting: the claim is violated by the first one.
+GIVES_UP_AFTER = 3
 
 
 @claim(
@@ -31,15 +33,20 @@ def test_flushed_insert_is_visible(cluster: Cluster, trial: Trial, names: Names,
     writer.create_collection(collection, DIMENSION).require()
     slowest = dict.fromkeys(clients, 0.0)
     retried = dict.fromkeys(clients, 0)
+    inserted = failed = 0
     for round_number in range(ROUNDS):
         rows = Rows.make(seed, round_number * BATCH, BATCH)
         insert_flushed(writer, collection, rows)
+        inserted += len(rows)
         seen = watch(clients, collection, rows, timeout_s=cluster.budgets.visibility_after_flush_s)
         for door, observed in seen.items():
             slowest[door] = max(slowest[door], observed.elapsed_s)
             retried[door] += observed.attempts > 1
             _check_found(trial, door, round_number, observed)
         trial.progress(f"round {round_number + 1} of {ROUNDS}")
+        failed += not all(observed.satisfied for observed in seen.values())
+        if failed >= GIVES_UP_AFTER:
+            break
     for door, elapsed_s in slowest.items():
         trial.measure("visible after flush", elapsed_s, "s", cluster.budgets.visibility_after_flush_s, node=door)
     for door, rounds in retried.items():
@@ -49,7 +56,7 @@ def test_flushed_insert_is_visible(cluster: Cluster, trial: Trial, names: Names,
     trial.note(f"{sum(retried.values())} of {ROUNDS * len(clients)} first searches needed another try")
     counted = writer.count(collection).require().value
     trial.witness("rows counted", on="writer", rows=counted)
-    trial.check(counted == ROUNDS * BATCH, f"{counted} rows counted, {ROUNDS * BATCH} inserted", node="writer")
+    trial.check(counted == inserted, f"{counted} rows counted, {inserted} inserted", node="writer")
 
 
 def _check_found(trial: Trial, door: str, round_number: int, observed: Observed[Sighting]) -> None:
@@ -83,7 +90,7 @@ def test_unflushed_insert_becomes_visible(
     writer = clients[cluster.writer.name]
     writer.create_collection(collection, DIMENSION).require()
     budget_s = cluster.budgets.visibility_unflushed_s
-    slowest = dict.fromkeys(clients, 0.0)
+    slowest, failed = dict.fromkeys(clients, 0.0), 0
     for round_number in range(UNFLUSHED_ROUNDS):
         rows = Rows.make(seed, round_number * BATCH, BATCH)
         # Spread over the interval between two auto flushes, or every round would meet the same phase of it.
@@ -96,6 +103,9 @@ def test_unflushed_insert_becomes_visible(
                 trial.witness("seen late", node=door, after_s=round(observed.elapsed_s, 3), tries=observed.attempts)
             _check_found(trial, door, round_number, observed)
         trial.progress(f"round {round_number + 1} of {UNFLUSHED_ROUNDS}")
+        failed += not all(observed.satisfied for observed in seen.values())
+        if failed >= GIVES_UP_AFTER:
+            break
     for door, elapsed_s in slowest.items():
         trial.measure("visible without flush", elapsed_s, "s", budget_s, node=door)
 
