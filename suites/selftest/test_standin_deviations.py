@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from fixtures.standin.failures import NodeError
 from fixtures.standin.meta_collections import Collections
 from fixtures.standin.meta_files import Files, FilesInUse
 from fixtures.standin.mysql_pool import Pool
+from fixtures.standin.queues import Group, RequestQueues
 from fixtures.standin.rows import CollectionRow, FileRow, FileType, Layout
 from fixtures.standin.search import Metric
 from fixtures.standin.search_service import Reading
@@ -365,6 +367,25 @@ def test_wal_init(tmp_path: Path, fixed: Fixed) -> None:
     assert replayed(wal) == [7]
     wal.append_insert("c", "", np.array([8]), np.zeros((1, 4), dtype=np.float32))
     wal.close()
+
+
+@both
+def test_serial_searches(fixed: Fixed) -> None:
+    queues, begun, over, done = RequestQueues(fixed), threading.Event(), threading.Event(), threading.Event()
+
+    def cold() -> None:
+        begun.set()
+        over.wait(10)
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        searches = [pool.submit(queues.run, Group.SEARCH, cold)]
+        assert begun.wait(10)
+        searches.append(pool.submit(queues.run, Group.SEARCH, done.set))  # type: ignore[arg-type]
+        assert done.wait(10 if fixed else 0.3) == bool(fixed), "the warm one waits behind the cold one in 1.1.0 only"
+        over.set()
+        assert done.wait(10)
+        for search in searches:
+            search.result()
 
 
 def test_a_log_that_is_really_damaged_is_refused_all_the_same(tmp_path: Path) -> None:
