@@ -380,7 +380,7 @@ def test_serial_searches(fixed: Fixed) -> None:
     with ThreadPoolExecutor(max_workers=2) as pool:
         searches = [pool.submit(queues.run, Group.SEARCH, cold)]
         assert begun.wait(10)
-        searches.append(pool.submit(queues.run, Group.SEARCH, done.set))  # type: ignore[arg-type]
+        searches.append(pool.submit(queues.run, Group.SEARCH, done.set))
         assert done.wait(10 if fixed else 0.3) == bool(fixed), "the warm one waits behind the cold one in 1.1.0 only"
         over.set()
         assert done.wait(10)
