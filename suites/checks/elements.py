@@ -35,18 +35,22 @@ class Level(str, enum.Enum):
 class Elements:
     """What a history says about the rows of one collection, one array entry per row id.
 
-    `attempted_s` is the begin of the first insert of the row, `reattempted_s` of the last one (infinity if one of
+    `attempted_s` is the begin of the first insert of the row, `settled_s` the end of the last one (infinity if one of
     unknown outcome may still be carried out), `attempts` their number. `delete_began_s` is the begin of the first
-    delete that may have worked, `deleted_s` when one was acknowledged. `unattributed` says that rows may exist whose
-    ids nobody knows: those of an insert without ids whose outcome is unknown.
+    delete that may have worked: from then on the row may be absent. `final_delete_s` is that of the first delete that
+    began after all inserts of the row had ended, and `deleted_s` is when such a one was acknowledged: from then on the
+    row must not be there. An insert that overlaps a delete may come after it, so that the two decide nothing.
+    `unattributed` says that rows may exist whose ids nobody knows: those of an insert without ids whose outcome is
+    unknown.
     """
 
     ids: Ids
     attempted_s: Times
-    reattempted_s: Times
+    settled_s: Times
     attempts: NDArray[np.int32]
     acknowledged_s: Times
     delete_began_s: Times
+    final_delete_s: Times
     deleted_s: Times
     unattributed: bool
 
@@ -67,9 +71,9 @@ def gather(
             inserts.append(operation)
         elif operation.kind == "delete":
             deletes.append(operation)
-        elif operation.kind == "flush" and _promised(operation, acknowledged_by):
+        elif operation.kind == "flush" and promised(operation, acknowledged_by):
             flushes.append(operation)
-    known_from = _Acknowledgement(flushes, level)
+    known_from = Acknowledgement(flushes, level)
     written = [(operation, inserted_ids(operation)) for operation in inserts]
     listed = [ids for _, ids in written if ids is not None]
     ids = rowids.distinct(np.concatenate([rowids.decode(part) for part in listed])) if listed else rowids.EMPTY
@@ -77,26 +81,30 @@ def gather(
     elements = Elements(
         ids=ids,
         attempted_s=never.copy(),
-        reattempted_s=-never,
+        settled_s=-never,
         attempts=np.zeros(len(ids), dtype=np.int32),
         acknowledged_s=never.copy(),
         delete_began_s=never.copy(),
+        final_delete_s=never.copy(),
         deleted_s=never.copy(),
         unattributed=any(part is None for _, part in written),
     )
     for operation, part in written:
-        acknowledged_s = known_from(operation) if _promised(operation, acknowledged_by) else np.inf
-        last_s = operation.invoked_s if operation.outcome is Outcome.OK else np.inf
+        acknowledged_s = known_from(operation) if promised(operation, acknowledged_by) else np.inf
+        ended_s = operation.completed_s
+        last_s = ended_s if operation.outcome is Outcome.OK and ended_s is not None else np.inf
         for index in locate(part or [], ids)[0]:
             lower(elements.attempted_s, index, operation.invoked_s)
-            elements.reattempted_s[index] = np.maximum(elements.reattempted_s[index], last_s)
+            elements.settled_s[index] = np.maximum(elements.settled_s[index], last_s)
             _count(elements.attempts, index)
             lower(elements.acknowledged_s, index, acknowledged_s)
     for operation in deletes:
-        deleted_s = known_from(operation) if _promised(operation, acknowledged_by) else np.inf
+        deleted_s = known_from(operation) if promised(operation, acknowledged_by) else np.inf
         for index in locate(operation.request["ids"], ids)[0]:
             lower(elements.delete_began_s, index, operation.invoked_s)
-            lower(elements.deleted_s, index, deleted_s)
+            last = elements.settled_s[index] < operation.invoked_s
+            lower(elements.final_delete_s, index, np.where(last, operation.invoked_s, np.inf))
+            lower(elements.deleted_s, index, np.where(last, deleted_s, np.inf))
     return elements
 
 
@@ -131,15 +139,15 @@ def locate(encoded: object, ids: Ids) -> tuple[list[Index], Ids]:
     return found, missing
 
 
-def lower(times: Times, index: Index, time_s: float) -> None:
-    """Set `times[index]` to the earlier of what is there and `time_s`."""
+def lower(times: Times, index: Index, time_s: float | Times) -> None:
+    """Set `times[index]` to the earlier of what is there and `time_s`, one for all or one for each."""
     if isinstance(index, slice):
         np.minimum(times[index], time_s, out=times[index])
     else:
         times[index] = np.minimum(times[index], time_s)
 
 
-class _Acknowledgement:
+class Acknowledgement:
     """When a change is acknowledged: a function of its operation, infinity if it never is."""
 
     def __init__(self, flushes: Sequence[Operation], level: Level) -> None:
@@ -170,5 +178,5 @@ def _count(counts: NDArray[np.int32], index: Index) -> None:
         np.add.at(counts, index, 1)
 
 
-def _promised(operation: Operation, acknowledged_by: Collection[str] | None) -> bool:
+def promised(operation: Operation, acknowledged_by: Collection[str] | None) -> bool:
     return acknowledged_by is None or operation.node in acknowledged_by

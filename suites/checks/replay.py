@@ -16,6 +16,9 @@ from suites.checks.elements import Elements, Index, Times, locate, lower
 
 Positions = NDArray[np.intp]
 
+_NARROW = {"tags", "files"}
+"""What a request names that looks at a part of its collection."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Miss:
@@ -33,8 +36,8 @@ class Replay:
     """What the reads said, one array entry per row.
 
     `known_s` is when a row was acknowledged or first read; `last_present` and `last_absent` number the reads (in
-    `reads`) that found it, or missed it and may be held against it, -1 for none. `gone_s` is the end of the first read
-    that missed it after its delete had begun.
+    `reads`) that found it, or missed it after its insert and before its delete had begun, -1 for none. `gone_s` is the
+    end of the first read that missed it after its final delete had begun.
     """
 
     reads: Sequence[Operation]
@@ -50,7 +53,10 @@ class Replay:
 
 
 def set_reads(operations: Iterable[Operation], collection: str, node: str) -> list[Operation]:
-    """The answered reads of `node` that asked for rows of `collection`, in the order in which they began."""
+    """The answered reads of `node` that asked for rows of `collection`, in the order in which they began.
+
+    Not those of some partitions or files only: that they miss a row is no evidence.
+    """
     reads = [
         operation
         for operation in operations
@@ -58,12 +64,18 @@ def set_reads(operations: Iterable[Operation], collection: str, node: str) -> li
         and operation.collection == collection
         and operation.outcome is Outcome.OK
         and "asked" in operation.request
+        and not _NARROW & operation.request.keys()
     ]
     return sorted(reads, key=lambda read: read.invoked_s)
 
 
-def replay(elements: Elements, reads: Sequence[Operation], *, grace_s: float, examples: int) -> Replay:
-    """Hold `reads`, in the order in which they began, against the rows; a miss counts when later than `grace_s`."""
+def replay(
+    elements: Elements, reads: Sequence[Operation], *, grace_s: float, examples: int, by_reads: bool = True
+) -> Replay:
+    """Hold `reads`, in the order in which they began, against the rows; a miss counts when later than `grace_s`.
+
+    With `by_reads` a row is known as well once a read has found it, else by its acknowledgement alone.
+    """
     rows = len(elements.ids)
     seen = Replay(
         reads=reads,
@@ -73,17 +85,15 @@ def replay(elements: Elements, reads: Sequence[Operation], *, grace_s: float, ex
         gone_s=np.full(rows, np.inf),
     )
     absence = _Absence(rows)
-    # A row that was inserted again after its delete may be read again.
-    once = elements.reattempted_s < elements.delete_began_s
-    deleted = np.flatnonzero(np.isfinite(elements.delete_began_s) & once)
+    deleted = np.flatnonzero(np.isfinite(elements.final_delete_s))
     lingering = np.zeros(rows, dtype=bool)
     resurrected = np.zeros(rows, dtype=bool)
     for number, read in enumerate(reads):
-        found = _note_present(elements, seen, number, read)
+        found = _note_present(elements, seen, number, read, by_reads)
         with absence.of(elements, read, found):
-            held = absence.where(seen.known_s, read.invoked_s)
-            gone = absence.where(elements.delete_began_s, read.invoked_s) if deleted.size else held[:0]
-        _note_absent(elements, seen, number, held, grace_s, examples)
+            absent = absence.where(elements.attempted_s, _end_s(read))
+            gone = absence.where(elements.final_delete_s, read.invoked_s) if deleted.size else absent[:0]
+        _note_absent(elements, seen, number, absent, grace_s, examples)
         if deleted.size:
             back = deleted[(seen.last_present[deleted] == number) & (elements.deleted_s[deleted] < read.invoked_s)]
             returned = seen.gone_s[back] < read.invoked_s
@@ -123,11 +133,12 @@ class _Absence:
         return rowids.distinct(np.concatenate(parts)) if parts else np.empty(0, dtype=np.intp)
 
 
-def _note_present(elements: Elements, seen: Replay, number: int, read: Operation) -> list[Index]:
+def _note_present(elements: Elements, seen: Replay, number: int, read: Operation, by_reads: bool) -> list[Index]:
     found, unknown = locate(read.reply.get("found"), elements.ids)
     ended_s = _end_s(read)
     for index in found:
-        lower(seen.known_s, index, ended_s)
+        if by_reads:
+            lower(seen.known_s, index, ended_s)
         seen.last_present[index] = number
         early = elements.attempted_s[index] > ended_s
         if early.any():
@@ -145,14 +156,14 @@ def _note_absent(
     elements: Elements, seen: Replay, number: int, absent: Positions, grace_s: float, examples: int
 ) -> None:
     read = seen.reads[number]
-    held = absent[_end_s(read) < elements.delete_began_s[absent]]
-    if not held.size:
+    absent = absent[_end_s(read) < elements.delete_began_s[absent]]
+    if not absent.size:
         return
-    seen.last_absent[held] = number
-    ages_s = read.invoked_s - seen.known_s[held]
+    seen.last_absent[absent] = number
+    ages_s = read.invoked_s - seen.known_s[absent]
     late = ages_s > grace_s
     if late.any():
-        rows = held[late]
+        rows = absent[late]
         seen.misses.append(
             Miss(
                 operation=read.index,

@@ -3,7 +3,8 @@
 A read asks for some rows and finds some of them (`Client.search(asked=...)`, `Client.get`); a row's absence is evidence
 only in reads that asked for it. A row is *known* once it is acknowledged, or once a read has found it, whichever is
 first. A read is held against a row only if it began after the row was known and ended before a delete of the row began:
-what overlaps may go either way.
+what overlaps may go either way. The rules for known, stable, lost, never read and stale, and the quantiles, are those
+of Jepsen's checker `set-full`, which knows no deletes; it counts times a nanosecond later and in whole milliseconds.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ class Stale:
 class SetFull:
     """What one node did with the rows of one collection. Latencies are counted from when a row was known.
 
-    - `stable`: found by the last read that says anything of it; `stale` of these had been missed longer than allowed.
-    - `lost`: missed by that read, later than allowed. `never_read`: none, or only one within what is allowed.
+    - `stable`: found by the last read that asked for it; `stale` of these had been missed longer than allowed.
+    - `lost`: missed by that read, later than allowed. `never_read`: all others, of which no read says enough.
     - `doubled`: came twice in one answer although inserted once. `invented`: read, but no insert can have stored it.
     - `lingering`: read after its delete was acknowledged. `resurrected`: the same, after a read had missed it.
     - `misses`: the reads that missed rows longer than allowed, those of lost rows included.
@@ -99,6 +100,13 @@ class SetFull:
         if self.lost or self.doubled or self.invented or self.lingering or self.resurrected:
             return Verdict.VIOLATED
         return Verdict.HOLDS if self.stable else Verdict.UNKNOWN
+
+    @property
+    def staleness(self) -> Verdict:
+        """Bounded staleness, the bound being the grace: violated if any read missed a row known for longer."""
+        if self.misses:
+            return Verdict.VIOLATED
+        return self.verdict if self.stable else Verdict.UNKNOWN
 
     def findings(self) -> list[Finding]:
         """One finding for each kind of broken promise, with the rows concerned."""
@@ -161,7 +169,7 @@ def check_set_full(
     begun_s = np.array([read.invoked_s for read in seen.reads] or [np.nan])
     present, absent = seen.last_present, seen.last_absent
     stable = present > absent
-    delay_s = np.where(absent >= 0, begun_s[absent] - known_s, 0.0)
+    delay_s = np.where(absent >= 0, np.maximum(begun_s[absent] - known_s, 0.0), 0.0)
     lost = (absent > present) & (delay_s > grace_s)
     held_s = np.where(present >= 0, np.maximum(begun_s[present] - known_s, 0.0), 0.0)
 

@@ -79,3 +79,42 @@ def test_a_row_that_is_inserted_again_may_come_back(outcome: Outcome) -> None:
     history.read(6, [1], [1])
     result = check(history)
     assert (result.lingering.count, result.resurrected.count) == (0, 0)
+
+
+@pytest.mark.parametrize("found", [[], [1]])
+def test_an_insert_that_overlaps_a_delete_blames_nobody(found: list[int]) -> None:
+    """Which of the two came last only the node knows."""
+    history = HandMade()
+    history.insert(0, [1], took=3)
+    history.delete(1, [1], took=1)
+    history.flush(4)
+    history.read(5, [1], [])
+    history.read(6, [1], found)
+    result = check(history)
+    assert result.findings() == []
+    assert result.misses == ()
+
+
+def test_a_row_that_is_inserted_again_and_deleted_again_is_judged_by_its_last_delete() -> None:
+    history = flushed([1, 2])
+    history.delete(2, [1, 2])
+    history.read(3, [1, 2], [])
+    history.insert(4, [1, 2])
+    history.read(5, [1, 2], [1, 2])
+    history.delete(6, [1, 2])
+    history.flush(7)
+    history.read(8, [1, 2], [1])
+    history.read(9, [1, 2], [2])
+    result = check(history)
+    assert (result.lingering.examples, result.resurrected.examples) == ((1,), (2,))
+
+
+def test_an_acknowledged_delete_before_the_last_insert_promises_nothing() -> None:
+    history = flushed([1])
+    history.delete(2, [1])
+    history.flush(3)
+    history.insert(4, [1])
+    history.delete(5, [1], outcome=Outcome.UNKNOWN)
+    history.flush(6)
+    history.read(7, [1], [1])
+    assert check(history).findings() == []

@@ -276,3 +276,32 @@ def test_reads_that_overlap_and_deletes_leave_no_gap() -> None:
     history.delete(8, [1])
     history.read(9, [1], [])
     assert monotonic(history).gaps == ()
+
+
+def test_a_row_found_and_missed_by_reads_that_overlap_is_never_read() -> None:
+    """As Jepsen has it: no read that began after the row was known says anything."""
+    history = HandMade()
+    history.insert(0, [1], outcome=Outcome.UNKNOWN, took=None)
+    history.read(1, [1], [1], took=3)
+    history.read(2, [1], [], took=3)
+    result = check(history)
+    assert (result.stable, result.lost.count, result.never_read) == (0, 0, 1)
+    history.read(6, [1], [1])
+    assert (check(history).stable, check(history).stale) == (1, 0)
+
+
+@pytest.mark.parametrize("narrow", [{"tags": ["a"]}, {"files": [1]}])
+def test_a_read_of_a_part_of_the_collection_is_no_evidence(narrow: dict[str, object]) -> None:
+    history = flushed([1])
+    history.add("search", 2, {"asked": [1], **narrow}, {"found": []}, node=NODE)
+    assert (check(history).reads, check(history).lost.count) == (0, 0)
+
+
+def test_bounded_staleness_is_broken_by_a_single_late_miss() -> None:
+    history = flushed([1])
+    history.read(3, [1], [])
+    history.read(5, [1], [1])
+    result = check(history, grace_s=1.0)
+    assert (result.verdict, result.staleness) == (Verdict.HOLDS, Verdict.VIOLATED)
+    assert check(history, grace_s=1.5).staleness is Verdict.HOLDS
+    assert check(HandMade()).staleness is Verdict.UNKNOWN

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.history import History, Operation, Outcome, load
+from fixtures.history import History, Operation, Outcome, Window, load, read
 
 pytestmark = pytest.mark.selftest
 
@@ -101,3 +101,44 @@ def test_after_closing_operations_are_kept_in_memory_only(tmp_path: Path) -> Non
     begin(history)
     assert len(history.operations()) == 1
     assert list(load(tmp_path / "history.jsonl")) == []
+
+
+def test_a_stored_history_has_its_fault_windows(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    history = History(path)
+    history.fault("kill", "reader-1", 1.0, None)
+    history.complete(begin(history), Outcome.OK)
+    history.fault("pause", "reader-2", 2.0, None)
+    history.fault("kill", "reader-1", 1.0, 5.0)
+    history.close()
+    bytes_read: list[int] = []
+    stored = read(path, bytes_read.append)
+    assert stored.operations == history.operations()
+    assert stored.windows == [
+        Window(name="kill", target="reader-1", began_s=1.0, ended_s=5.0),
+        Window(name="pause", target="reader-2", began_s=2.0, ended_s=None),
+    ]
+    assert (len(bytes_read), bytes_read[-1]) == (5, path.stat().st_size)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("nonsense", "line 2: no JSON"),
+        ("{}", "line 2: no 'event' in it"),
+        ("[1]", "line 2: no event, but a bare value"),
+        ('{"event":"party"}', "line 2: an event 'party', which no journal has"),
+        ('{"event":"invoke","outcome":"fine"}', "line 2: 'fine' is not a valid Outcome"),
+        ('{"event":"invoke","outcome":"ok"}', "line 2: an operation missing"),
+        ('{"event":"fault","name":"kill"}', "line 2: a window missing"),
+    ],
+)
+def test_a_line_that_is_no_event_is_named(tmp_path: Path, line: str, why: str) -> None:
+    path = tmp_path / "history.jsonl"
+    history = History(path)
+    begin(history)
+    history.close()
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+    with pytest.raises(ValueError, match=why):
+        read(path)
