@@ -11,7 +11,7 @@ import numpy as np
 from fixtures import rowids
 from fixtures.claims import Finding
 from fixtures.history import Operation, Outcome
-from suites.checks.elements import inserted_ids, locate
+from suites.checks.elements import Acknowledgement, Level, inserted_ids, locate
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,24 @@ def expected_count(
         if _sure(insert, acknowledged_by):
             least += rows - deletes.perhaps(ids or [], after_s=insert.invoked_s)
     return RowCount(least, most)
+
+
+def settled_s(
+    operations: Iterable[Operation],
+    *,
+    collection: str,
+    level: Level = Level.FLUSHED,
+    acknowledged_by: Collection[str] | None = None,
+) -> float:
+    """When every acknowledged change had reached `level`: from then on a count must be the expected one.
+
+    Infinity if one never did, minus infinity where nothing was changed.
+    """
+    history = [operation for operation in operations if operation.collection in (collection, "")]
+    flushes = [each for each in history if each.kind == "flush" and _sure(each, acknowledged_by)]
+    known_from = Acknowledgement(flushes, level)
+    changes = [each for each in history if each.kind in ("insert", "delete") and _sure(each, acknowledged_by)]
+    return max((known_from(change) for change in changes), default=-np.inf)
 
 
 class _Deletes:

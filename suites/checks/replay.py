@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fixtures import rowids
+from fixtures.claims import Finding
 from fixtures.history import Operation, Outcome
-from fixtures.rowids import Ids
+from fixtures.rowids import Ids, first_few
 from suites.checks.elements import Elements, Index, Times, locate, lower
 
 Positions = NDArray[np.intp]
@@ -29,6 +30,24 @@ class Miss:
     rows: int
     examples: tuple[int, ...]
     age_s: float
+
+    @staticmethod
+    def of(read: Operation, rows: Ids, ages_s: Times, examples: int) -> Miss:
+        """That `read` missed `rows`, at least one, with the first few of them as examples."""
+        few = tuple(rows[:examples].tolist())
+        age_s = float(ages_s.max())
+        return Miss(operation=read.index, invoked_s=read.invoked_s, rows=len(rows), examples=few, age_s=age_s)
+
+
+def told(misses: Sequence[Miss], node: str, what: str, rule: str) -> list[Finding]:
+    """One finding for all the misses of a kind, with the first of them; none for none."""
+    if not misses:
+        return []
+    first = misses[0]
+    rows = f"rows {first_few(first.examples)}" + (f" of {first.rows}" if first.rows > len(first.examples) else "")
+    message = f"{len(misses)} reads {what}; the first: operation {first.operation}, {rows}"
+    facts = {"rule": rule, "count": len(misses), "operations": [miss.operation for miss in misses[:5]]}
+    return [Finding(message=message, node=node, facts=facts)]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,7 +91,9 @@ def set_reads(operations: Iterable[Operation], collection: str, node: str) -> li
 def replay(
     elements: Elements, reads: Sequence[Operation], *, grace_s: float, examples: int, by_reads: bool = True
 ) -> Replay:
-    """Hold `reads`, in the order in which they began, against the rows; a miss counts when later than `grace_s`.
+    """Hold `reads`, in the order in which they began, against the rows.
+
+    A miss counts when later than `grace_s` after the row was known, and so does a deleted row that is still there.
 
     With `by_reads` a row is known as well once a read has found it, else by its acknowledgement alone.
     """
@@ -84,28 +105,29 @@ def replay(
         last_absent=np.full(rows, -1, dtype=np.int32),
         gone_s=np.full(rows, np.inf),
     )
-    absence = _Absence(rows)
+    absence = Absence(rows)
     deleted = np.flatnonzero(np.isfinite(elements.final_delete_s))
     lingering = np.zeros(rows, dtype=bool)
     resurrected = np.zeros(rows, dtype=bool)
     for number, read in enumerate(reads):
         found = _note_present(elements, seen, number, read, by_reads)
         with absence.of(elements, read, found):
-            absent = absence.where(elements.attempted_s, _end_s(read))
+            absent = absence.where(elements.attempted_s, end_s(read))
             gone = absence.where(elements.final_delete_s, read.invoked_s) if deleted.size else absent[:0]
         _note_absent(elements, seen, number, absent, grace_s, examples)
         if deleted.size:
             back = deleted[(seen.last_present[deleted] == number) & (elements.deleted_s[deleted] < read.invoked_s)]
             returned = seen.gone_s[back] < read.invoked_s
             resurrected[back[returned]] = True
-            lingering[back[~returned]] = True
-            lower(seen.gone_s, gone, _end_s(read))
+            late = elements.deleted_s[back] + grace_s < read.invoked_s
+            lingering[back[~returned & late]] = True
+            lower(seen.gone_s, gone, end_s(read))
     seen.lingering, seen.resurrected = elements.ids[lingering], elements.ids[resurrected]
     seen.doubled, seen.invented = rowids.distinct(seen.doubled), rowids.distinct(seen.invented)
     return seen
 
 
-class _Absence:
+class Absence:
     """The rows that a read asked for and did not find, in an array that is kept from read to read."""
 
     def __init__(self, rows: int) -> None:
@@ -135,7 +157,7 @@ class _Absence:
 
 def _note_present(elements: Elements, seen: Replay, number: int, read: Operation, by_reads: bool) -> list[Index]:
     found, unknown = locate(read.reply.get("found"), elements.ids)
-    ended_s = _end_s(read)
+    ended_s = end_s(read)
     for index in found:
         if by_reads:
             lower(seen.known_s, index, ended_s)
@@ -156,24 +178,16 @@ def _note_absent(
     elements: Elements, seen: Replay, number: int, absent: Positions, grace_s: float, examples: int
 ) -> None:
     read = seen.reads[number]
-    absent = absent[_end_s(read) < elements.delete_began_s[absent]]
+    absent = absent[end_s(read) < elements.delete_began_s[absent]]
     if not absent.size:
         return
     seen.last_absent[absent] = number
     ages_s = read.invoked_s - seen.known_s[absent]
     late = ages_s > grace_s
     if late.any():
-        rows = absent[late]
-        seen.misses.append(
-            Miss(
-                operation=read.index,
-                invoked_s=read.invoked_s,
-                rows=len(rows),
-                examples=tuple(elements.ids[rows[:examples]].tolist()),
-                age_s=float(ages_s[late].max()),
-            )
-        )
+        seen.misses.append(Miss.of(read, elements.ids[absent[late]], ages_s[late], examples))
 
 
-def _end_s(read: Operation) -> float:
+def end_s(read: Operation) -> float:
+    """When a read had ended, on the run's clock."""
     return np.inf if read.completed_s is None else read.completed_s

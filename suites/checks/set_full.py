@@ -21,7 +21,7 @@ from fixtures.claims import Finding, Verdict
 from fixtures.history import Operation
 from fixtures.rowids import Ids
 from suites.checks.elements import Level, gather
-from suites.checks.replay import Miss, Replay, replay, set_reads
+from suites.checks.replay import Miss, Replay, replay, set_reads, told
 
 __all__ = ["Level", "Miss", "MonotonicReads", "Quantiles", "Rows", "SetFull", "check_monotonic", "check_set_full"]
 
@@ -71,7 +71,8 @@ class SetFull:
     - `stable`: found by the last read that asked for it; `stale` of these had been missed longer than allowed.
     - `lost`: missed by that read, later than allowed. `never_read`: all others, of which no read says enough.
     - `doubled`: came twice in one answer although inserted once. `invented`: read, but no insert can have stored it.
-    - `lingering`: read after its delete was acknowledged. `resurrected`: the same, after a read had missed it.
+    - `lingering`: read after its delete was acknowledged, later than allowed. `resurrected`: read after that although a
+      read had missed it, however soon.
     - `misses`: the reads that missed rows longer than allowed, those of lost rows included.
     """
 
@@ -144,6 +145,9 @@ class MonotonicReads:
             return Verdict.VIOLATED
         return Verdict.HOLDS if self.seen else Verdict.UNKNOWN
 
+    def findings(self) -> list[Finding]:
+        return told(self.gaps, self.node, "missed a row that an earlier one had found", "gap")
+
 
 def check_set_full(
     operations: Iterable[Operation],
@@ -158,7 +162,8 @@ def check_set_full(
     """Judge every row of `collection` by the reads of `node`.
 
     `level` says when a row is acknowledged: after its insert, or after a flush that began when that had succeeded.
-    `grace_s` is how long a known row may stay unread: what exceeds it is stale, a miss, or, at the end, lost.
+    `grace_s` is how long a known row may stay unread, and a deleted one be read: what exceeds it is stale, a miss, or,
+    at the end, lost; or lingering.
     `acknowledged_by` names the nodes whose acknowledgements count (None: all). An insert of unknown outcome may have
     happened or not; its rows count from when they are read.
     """

@@ -110,7 +110,7 @@ def slow_reads(operations: Sequence[Operation]) -> list[Operation]:
     return sorted(reads, key=lambda read: read.invoked_s)
 
 
-def judge_deletes(row: Row, reads: Sequence[Operation], number: int) -> None:
+def judge_deletes(row: Row, reads: Sequence[Operation], number: int, grace_s: float) -> None:
     """Every read of a deleted row: was it still there, or there again?"""
     for read in reads:
         found = number in decode(read.reply["found"])
@@ -123,7 +123,7 @@ def judge_deletes(row: Row, reads: Sequence[Operation], number: int) -> None:
                 for other in reads
             )
             row.resurrected |= gone_before
-            row.lingering |= not gone_before
+            row.lingering |= not gone_before and read.invoked_s > row.deleted_s + grace_s
 
 
 def judge_read(row: Row, order: int, read: Operation, number: int) -> float:
@@ -154,7 +154,7 @@ def slow_check(operations: Sequence[Operation], level: Level, grace_s: float) ->
             if judge_read(rows[number], order, read, number) > grace_s:
                 misses.setdefault(read.index, []).append(number)
     for number, row in rows.items():
-        judge_deletes(row, reads, number)
+        judge_deletes(row, reads, number, grace_s)
     return summary(rows, reads, invented, misses, grace_s)
 
 
