@@ -126,17 +126,23 @@ def locate(encoded: object, ids: Ids) -> tuple[list[Index], Ids]:
     firsts, lasts = rowids.runs(encoded)
     low = np.searchsorted(ids, firsts)
     high = np.searchsorted(ids, lasts, side="right")
-    short = (lasts - firsts) + 1 != high - low
-    missing = rowids.EMPTY
-    if short.any():
-        outside = rowids.expand(firsts[short], lasts[short])
-        missing = np.setdiff1d(outside, ids)
-    long = high - low >= _LONG_RUN
+    held = high - low
+    short = lasts - firsts >= held
+    missing = _missing(rowids.expand(firsts[short], lasts[short]), ids) if short.any() else rowids.EMPTY
+    long = held >= _LONG_RUN
     found: list[Index] = [slice(a, b) for a, b in zip(low[long].tolist(), high[long].tolist(), strict=True)]
-    few = ~long & (high > low)
+    few = ~long & (held > 0)
     if few.any():
         found.append(rowids.expand(low[few], high[few] - 1))
     return found, missing
+
+
+def _missing(ids: Ids, among: Ids) -> Ids:
+    """Those of `ids` that are not in the sorted array `among`, each once."""
+    if not among.size:
+        return rowids.distinct(ids)
+    at = np.minimum(np.searchsorted(among, ids), among.size - 1)
+    return rowids.distinct(ids[among[at] != ids])
 
 
 def lower(times: Times, index: Index, time_s: float | Times) -> None:

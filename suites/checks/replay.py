@@ -116,11 +116,11 @@ def replay(
             gone = absence.where(elements.final_delete_s, read.invoked_s) if deleted.size else absent[:0]
         _note_absent(elements, seen, number, absent, grace_s, examples)
         if deleted.size:
-            back = deleted[(seen.last_present[deleted] == number) & (elements.deleted_s[deleted] < read.invoked_s)]
+            late = elements.deleted_s[deleted] + grace_s < read.invoked_s
+            back = deleted[(seen.last_present[deleted] == number) & late]
             returned = seen.gone_s[back] < read.invoked_s
             resurrected[back[returned]] = True
-            late = elements.deleted_s[back] + grace_s < read.invoked_s
-            lingering[back[~returned & late]] = True
+            lingering[back[~returned]] = True
             lower(seen.gone_s, gone, end_s(read))
     seen.lingering, seen.resurrected = elements.ids[lingering], elements.ids[resurrected]
     seen.doubled, seen.invented = rowids.distinct(seen.doubled), rowids.distinct(seen.invented)

@@ -71,8 +71,8 @@ class SetFull:
     - `stable`: found by the last read that asked for it; `stale` of these had been missed longer than allowed.
     - `lost`: missed by that read, later than allowed. `never_read`: all others, of which no read says enough.
     - `doubled`: came twice in one answer although inserted once. `invented`: read, but no insert can have stored it.
-    - `lingering`: read after its delete was acknowledged, later than allowed. `resurrected`: read after that although a
-      read had missed it, however soon.
+    - `lingering`: read later than allowed after its delete was acknowledged. `resurrected`: the same, after a read had
+      missed it.
     - `misses`: the reads that missed rows longer than allowed, those of lost rows included.
     """
 

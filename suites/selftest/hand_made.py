@@ -60,7 +60,7 @@ class HandMade:
         took = how.get("took", 0.5)
         operation = Operation(
             index=len(self.operations),
-            client="test",
+            client=str(how.get("client", "test")),
             node=str(how.get("node", "writer")),
             kind=kind,
             collection=str(how.get("collection", COLLECTION)),
