@@ -3,7 +3,7 @@
 PYTHON := .venv/bin/python
 ARGS ?=
 
-.PHONY: help setup cluster test lint clean bench requirements claims images compose
+.PHONY: help setup cluster test lint clean bench requirements claims images compose mutate
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -30,6 +30,9 @@ compose: setup  ## render compose/ again, the same cluster for Docker Compose; A
 
 bench: setup  ## bring-up, shutdown, insert and checker figures; ARGS=--full adds searches in a million vectors
 	@$(PYTHON) -m suites.performance.bench $(ARGS)
+
+mutate: setup  ## mutation testing of the checkers and the waits, about half an hour; docs/mutation.md
+	@bash tools/mutate.sh $(ARGS)
 
 clean:  ## remove what a crashed run left: processes, mounts, folders
 	@if [ -x $(PYTHON) ]; then $(PYTHON) -m tools.sweep; else echo "nothing to clean: no environment here yet"; fi
