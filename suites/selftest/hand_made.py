@@ -69,6 +69,7 @@ class HandMade:
             completed_s=at + float(str(took)) if took is not None else None,
             outcome=outcome,
             reply=reply or {},
+            error=str(how.get("error", "")),
         )
         self.operations.append(operation)
         return operation
