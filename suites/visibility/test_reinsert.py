@@ -32,7 +32,7 @@ AGAIN = 20
 QUIET_S = 1.0
 """How long no merge of the new rows' small segments must have changed the files: in a swap rows go missing (V-4)."""
 SAME = 1e-3
-"""Squared distance below which a hit is the very vector that was asked for; two different ones are some 20 apart."""
+"""Squared distance below which a hit is the very vector that was asked for; different ones are over 100 apart."""
 
 
 @dataclass(frozen=True, slots=True)
