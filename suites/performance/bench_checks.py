@@ -17,6 +17,8 @@ from fixtures import data
 from fixtures.history import Operation, Outcome
 from fixtures.rowids import encode
 from fixtures.wire import MetricType
+from suites.checks.loss import check_loss
+from suites.checks.sessions import check_monotonic_writes
 from suites.checks.set_full import check_monotonic, check_set_full
 from suites.performance.figures import HEAD, Figure, rows, text_table
 
@@ -47,7 +49,7 @@ def whole_reads(rows: int, reads: int) -> list[Operation]:
             history.append(operation(len(history), "insert", 2.0 * number, inserted, {}))
             history.append(operation(len(history), "flush", 2.0 * number + 0.5, {}, {}))
             stored = first + batch
-        found: list[object] = [[0, stored - 1]] if number % 7 else [[0, stored // 2], [stored // 2 + 1000, stored - 1]]
+        found: list[object] = [[0, stored - 1]] if number % 7 else [[0, stored // 2], [stored // 2 + rows // 1000, stored - 1]]
         asked: dict[str, object] = {"asked": [[0, rows - 1]]}
         history.append(operation(len(history), "search", 2.0 * number + 1.0, asked, {"found": found}))
     return history
@@ -94,12 +96,21 @@ def growth(small_s: Sequence[float], large_s: Sequence[float], factor: float) ->
 
 
 def _of_whole_reads(repeats: int) -> Iterator[Figure]:
-    small, large = whole_reads(250_000, 100), whole_reads(1_000_000, 100)
-    small_s = timed(repeats, lambda: check_set_full(small, collection="c", node="reader-1"))
-    large_s = timed(repeats, lambda: check_set_full(large, collection="c", node="reader-1"))
-    yield Figure.of("set_full", large_s)
-    yield Figure.of("set_full_growth", [growth(small_s, large_s, 4)])
-    yield Figure.of("monotonic", timed(repeats, lambda: check_monotonic(large, collection="c", node="reader-1")))
+    """The same reads of ten and a hundred times as many rows: what a check costs, and that it grows with the rows."""
+    took_s = {}
+    for count in (10_000, 100_000, 1_000_000):
+        history = whole_reads(count, 100)
+        took_s[count] = timed(repeats, functools.partial(check_set_full, history, collection="c", node="reader-1"))
+    yield Figure.of("set_full_10k", took_s[10_000])
+    yield Figure.of("set_full_100k", took_s[100_000])
+    yield Figure.of("set_full", took_s[1_000_000])
+    yield Figure.of("set_full_growth", [growth(took_s[100_000], took_s[1_000_000], 10)])
+    for key, check in (
+        ("monotonic", check_monotonic),
+        ("monotonic_writes", check_monotonic_writes),
+        ("loss", check_loss),
+    ):
+        yield Figure.of(key, timed(repeats, functools.partial(check, history, collection="c", node="reader-1")))
 
 
 def _of_small_reads(repeats: int) -> Iterator[Figure]:
