@@ -9,7 +9,7 @@ import numpy as np
 from fixtures.history import Operation
 from fixtures.rowids import Ids
 from suites.checks.elements import Elements, Level, gather, locate
-from suites.checks.replay import Miss, set_reads
+from suites.checks.replay import Miss, end_s, set_reads
 
 
 def longest_gap_s(operations: Iterable[Operation], misses: Sequence[Miss], *, collection: str, node: str) -> float:
@@ -30,7 +30,7 @@ def longest_gap_s(operations: Iterable[Operation], misses: Sequence[Miss], *, co
                 began_s, newest_missed_s = None, -np.inf
             continue
         if began_s is None:
-            began_s = read.invoked_s if read.completed_s is None else read.completed_s
+            began_s = end_s(read)
         newest_missed_s = max(newest_missed_s, _newest_s(elements, list(miss.examples)))
         longest_s = max(longest_s, read.invoked_s - began_s)
     return longest_s

@@ -87,3 +87,40 @@ def test_no_miss_is_no_gap() -> None:
     story.write(1, 0.0)
     story.read(1, 1.0, found=True)
     assert story.gap_s() == 0.0
+
+
+def test_a_read_that_found_another_row_of_the_same_flush_ends_it() -> None:
+    story = Story()
+    story.add("insert", 0.0, {"ids": [1, 2]}, {}, "writer")
+    story.add("flush", 0.2, {}, {}, "writer")
+    story.read(1, 1.0, found=False)
+    story.read(2, 2.0, found=True)
+    story.read(1, 3.0, found=False)
+    assert story.gap_s() == 0.0
+
+
+def test_a_gap_that_ended_leaves_nothing_to_the_next_one() -> None:
+    story = Story()
+    story.write(1, 0.0)
+    for at_s, found in ((1.0, False), (2.0, True), (3.0, False), (4.0, True), (5.0, False)):
+        story.read(1, at_s, found=found)
+    assert story.gap_s() == 0.0
+
+
+def test_a_read_that_found_nothing_or_nothing_flushed_does_not_end_it() -> None:
+    story = Story()
+    story.write(1, 0.0)
+    story.read(1, 1.0, found=False)
+    story.read(9, 1.5, found=False)
+    story.add("insert", 1.7, {"ids": [5]}, {}, "writer")
+    story.read(5, 2.0, found=True)
+    story.read(1, 3.0, found=False)
+    assert story.gap_s() == pytest.approx(1.9)
+
+
+def test_the_longest_of_several_gaps_counts() -> None:
+    story = Story()
+    story.write(1, 0.0)
+    for at_s, found in ((1, False), (5, False), (6, True), (7, False), (8, False), (9, True)):
+        story.read(1, at_s, found=found)
+    assert story.gap_s() == pytest.approx(3.9)
