@@ -93,8 +93,8 @@ class _Deletes:
         return sum(int((self._began_s[index] > after_s).sum()) for index in locate(ids, self._ids)[0])
 
     def perhaps(self, ids: object, after_s: float) -> int:
-        """How many of `ids` a delete may have ended that was not over by `after_s`."""
-        return sum(int((self._ended_s[index] > after_s).sum()) for index in locate(ids, self._ids)[0])
+        """How many of `ids` a delete may have ended that was not over before `after_s`."""
+        return sum(int((self._ended_s[index] >= after_s).sum()) for index in locate(ids, self._ids)[0])
 
 
 def check_counts(counts: Mapping[str, int], expected: RowCount) -> list[Finding]:

@@ -49,7 +49,8 @@ def whole_reads(rows: int, reads: int) -> list[Operation]:
             history.append(operation(len(history), "insert", 2.0 * number, inserted, {}))
             history.append(operation(len(history), "flush", 2.0 * number + 0.5, {}, {}))
             stored = first + batch
-        found: list[object] = [[0, stored - 1]] if number % 7 else [[0, stored // 2], [stored // 2 + rows // 1000, stored - 1]]
+        half = stored // 2
+        found: list[object] = [[0, stored - 1]] if number % 7 else [[0, half], [half + rows // 1000, stored - 1]]
         asked: dict[str, object] = {"asked": [[0, rows - 1]]}
         history.append(operation(len(history), "search", 2.0 * number + 1.0, asked, {"found": found}))
     return history

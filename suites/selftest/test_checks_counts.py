@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 
 from fixtures.history import Outcome
-from suites.checks.counts import RowCount, check_counts, check_stats, expected_count
+from suites.checks.counts import RowCount, check_counts, check_stats, expected_count, settled_s
+from suites.checks.elements import Level
 from suites.selftest.hand_made import COLLECTION, HandMade
 
 pytestmark = pytest.mark.selftest
@@ -89,6 +91,52 @@ def test_acknowledgements_of_other_nodes_promise_nothing() -> None:
     history.insert(0, [1, 2])
     history.insert(1, [3], node="reader-1")
     assert expected(history, acknowledged_by={"writer"}) == RowCount(2, 3)
+
+
+def test_deletes_of_other_nodes_promise_nothing_either() -> None:
+    history = HandMade()
+    history.insert(0, [1, 2])
+    history.delete(2, [1], node="reader-1")
+    assert expected(history, acknowledged_by={"writer"}) == RowCount(1, 2)
+    assert expected(history) == RowCount(1, 1)
+
+
+def test_what_touches_in_time_has_no_order() -> None:
+    history = HandMade()
+    history.insert(0, [1], took=1)
+    history.delete(1, [1], took=1)
+    assert expected(history) == RowCount(0, 1)
+    history.insert(2, [1], took=1)
+    assert expected(history) == RowCount(0, 2)
+
+
+def test_the_ids_of_an_insert_are_counted_rather_than_what_it_says() -> None:
+    history = HandMade()
+    history.add("insert", 0, {"rows": 9, "ids": [[1, 3]]})
+    history.add("insert", 1, {})
+    assert expected(history) == RowCount(3, 3)
+
+
+def test_changes_are_settled_when_the_last_of_them_is_flushed() -> None:
+    history = HandMade()
+    how: dict[str, Any] = {"collection": COLLECTION}
+    assert settled_s(history.operations, **how) == -math.inf
+    history.insert(0, [1])
+    history.insert(0, [2], collection="another")
+    history.insert(0, [3], outcome=Outcome.UNKNOWN)
+    assert settled_s(history.operations, **how) == math.inf
+    assert settled_s(history.operations, level=Level.CALLED, **how) == 0.5
+    history.flush(1)
+    assert settled_s(history.operations, **how) == 1.5
+    history.delete(2, [1])
+    history.flush(2.1, collection="")
+    assert settled_s(history.operations, **how) == math.inf
+    history.flush(3, collection="")
+    assert settled_s(history.operations, **how) == 3.5
+    history.insert(4, [9], node="reader-1")
+    history.flush(5, node="reader-1")
+    assert settled_s(history.operations, **how) == 5.5
+    assert settled_s(history.operations, acknowledged_by={"writer"}, **how) == 3.5
 
 
 def test_nodes_that_agree_with_the_oracle_have_no_finding() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from fixtures.errors import NotReady
-from fixtures.waits import Clock, Deadline, observe, pause, wait_until
+from fixtures.waits import STOPPED, Clock, Deadline, WaitStopped, observe, pause, wait_until
 
 pytestmark = pytest.mark.selftest
 
@@ -137,5 +138,34 @@ def test_a_deadline_is_shared_by_the_waits_that_must_end_together(time: FakeTime
 def test_a_pause_sleeps_once_and_must_have_a_reason(time: FakeTime) -> None:
     pause(1.5, "the outage lasts", clock=time.clock)
     assert time.sleeps_s == [1.5]
-    with pytest.raises(ValueError, match="reason"):
+    with pytest.raises(ValueError, match=r"^a pause needs a reason$"):
         pause(1.5, "", clock=time.clock)
+
+
+def test_waits_are_as_long_on_a_clock_that_has_run_for_a_while(time: FakeTime) -> None:
+    time.now_s = 100.0
+    assert (observe(series(0, 0, 0), timeout_s=1, interval_s=0.5, clock=time.clock).attempts, time.now_s) == (3, 101.0)
+
+
+def test_the_usual_pace_is_a_fiftieth_of_a_second(time: FakeTime) -> None:
+    observe(series(0, 1), timeout_s=1, clock=time.clock)
+    wait_until(series(0, 1), timeout_s=1, reason="r", clock=time.clock)
+    assert time.sleeps_s == [0.02, 0.02]
+
+
+def test_what_is_satisfied_has_not_given_up(time: FakeTime) -> None:
+    seen = observe(series(1), timeout_s=1, give_up=lambda: "exited", clock=time.clock)
+    assert (seen.satisfied, seen.gave_up, seen.cause) == (True, None, None)
+
+
+def test_a_thread_that_is_stopped_ends_its_wait_at_once() -> None:
+    stopped = threading.Event()
+    token = STOPPED.set(stopped)
+    try:
+        pause(0.001, "nobody has stopped it yet")
+        stopped.set()
+        with pytest.raises(WaitStopped):
+            pause(60, "this would be long")
+    finally:
+        STOPPED.reset(token)
+    pause(0.001, "no one can stop it any more")
