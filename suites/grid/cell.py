@@ -1,0 +1,170 @@
+"""One cell of the grid: a cluster under load, something broken, and what clients saw before, meanwhile and after."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fixtures.claims import Trial
+from fixtures.clients import Client
+from fixtures.cluster import Cluster
+from fixtures.errors import InfrastructureError, MissingCapability
+from fixtures.faults import Fault
+from fixtures.history import History
+from fixtures.plugin import FreshCluster, Names
+from fixtures.waits import observe, pause, wait_until
+from suites.failover.searching import Searching, Warm, make_collection, warm_up
+from suites.failover.writing import Writing
+from suites.grid.aftermath import WEDGED, judge
+from suites.grid.injections import Recovery, duration_s, inject, topology_for
+from suites.grid.scenarios import Scenario
+from suites.load import Mixing, follow
+from suites.support import DIMENSION, connect_all
+
+CLIENT_TIMEOUT_S = 20.0
+WRITE_PACE_S = 0.2
+STEADY = 2
+"""Batches that are durable before anything is broken."""
+ANSWERS = 10
+"""Good answers in a row at each door that show it is well: a wedged one of Mishards' ten workers would show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """The cluster of one cell and what its test was given."""
+
+    scenario: Scenario
+    cluster: Cluster
+    trial: Trial
+    history: History
+
+    @property
+    def doors(self) -> list[str]:
+        return [*(node.name for node in self.cluster.nodes), self.cluster.mishards.name]
+
+
+def run(
+    scenario: Scenario, fresh_cluster: FreshCluster, trial: Trial, names: Names, history: History, seed: int
+) -> None:
+    """Run the cell and record what it shows."""
+    cell = Cell(scenario, fresh_cluster(**topology_for(scenario)), trial, history)
+    for need in sorted(scenario.needs):
+        if (reason := cell.cluster.capabilities.get(need)) is not None:
+            raise MissingCapability(need, reason)
+    clients = connect_all(cell.cluster, history)
+    writer = clients[cell.cluster.writer.name]
+    warm = make_collection(cell.cluster, writer, names("warm"), seed)
+    writer.create_collection(names("mixed"), DIMENSION, index_file_size_mb=1).require()
+    warm_up(trial, cell.cluster, warm, clients.values())
+
+    def patient(*doors: str) -> dict[str, Client]:
+        return {door: cell.cluster.connect(door, history=history, timeout_s=CLIENT_TIMEOUT_S) for door in doors}
+
+    mixing = Mixing(patient(cell.cluster.writer.name, cell.cluster.mishards.name), names("mixed"), seed)
+    (patient_writer,) = patient(cell.cluster.writer.name).values()
+    with (
+        Writing(patient_writer, names("written"), seed, pace_s=WRITE_PACE_S) as writing,
+        Searching(warm, patient(*cell.doors)) as searching,
+        contextlib.ExitStack() as load,
+    ):
+        for loop in (*follow(writing, patient(*cell.doors), seed), mixing.loop):
+            load.enter_context(loop)
+        wait_until(lambda: len(writing.flushed) >= STEADY, timeout_s=30.0, reason="writes before the fault")
+        before = len(writing.flushed)
+        broken = _break(cell)
+        healthy = _recover(cell, searching, writing, broken)
+        if len(writing.flushed) > before:
+            trial.witness("wrote before and after", before=before, after=len(writing.flushed))
+    _witness_searches(cell, searching, broken)
+    searching.check_never_wrong(trial)
+    if healthy and _steady(cell, warm, clients):
+        judge(cell.cluster, trial, history, scenario, broken, writing, mixing, clients)
+
+
+def _break(cell: Cell) -> list[Fault]:
+    """Inject all, let them last, heal all: the faults, with what proves each."""
+    with contextlib.ExitStack() as stack:
+        broken = [stack.enter_context(inject(cell.cluster, part, cell.history)) for part in cell.scenario.breaks]
+        lasts_s = max(duration_s(cell.cluster, part) for part in cell.scenario.breaks)
+        cell.trial.progress(f"{cell.scenario.name}: in force, for {lasts_s:.0f} s")
+        pause(lasts_s, "the fault")
+    for fault in broken:
+        cell.trial.witness("fault", scenario=cell.scenario.name, fault=fault.witness.kind, **fault.witness.proof)
+    return broken
+
+
+def _recover(cell: Cell, searching: Searching, writing: Writing, broken: list[Fault]) -> bool:
+    """Wait until every door gives exact answers and writes are durable again; whether all that came true."""
+    trial = cell.trial
+    healed_s = max(fault.ended_s for fault in broken)
+    recovery = Recovery.after(cell.cluster, cell.scenario, healed_s - min(fault.began_s for fault in broken))
+    refused: list[str] = []
+
+    def waited_for() -> list[str]:
+        refused.extend(_revive(cell))
+        good = {answer.door for answer in searching.answers(since_s=healed_s) if answer.good}
+        return [door for door in cell.doors if door not in good] + (
+            [] if writing.flushed_since(healed_s) else ["a flush"]
+        )
+
+    cell.trial.progress(f"{cell.scenario.name}: healed; until all is well, {recovery.within_s:.0f} s at most")
+    seen = observe(
+        waited_for,
+        accept=lambda missing: not missing,
+        timeout_s=recovery.within_s,
+        interval_s=0.1,
+        give_up=lambda: refused[0] if refused else None,
+    )
+    writing.require_alive()
+    for complaint in refused:
+        trial.check(False, complaint)
+    for missing in seen.value or () if not refused else ():
+        last = [answer for answer in searching.answers(missing) if not answer.good][-1:]
+        why = f": {last[0].error or last[0].wrong[:1]}" if last else ""
+        trial.check(False, f"not well {recovery.within_s:.0f} s after {cell.scenario.name}{why}"[:300], node=missing)
+    if seen.satisfied:
+        trial.measure("all well again", seen.elapsed_s, "s", recovery.within_s)
+    return seen.satisfied
+
+
+def _revive(cell: Cell) -> list[str]:
+    """Start what has ended by itself, as an operator would: what could not be started.
+
+    A writer that cannot write the shared storage ends itself (facts 1.8): documented, though nobody would call it
+    recovering by itself.
+    """
+    refused = []
+    for node in cell.cluster.nodes:
+        if node.is_alive():
+            continue
+        code = node.process.exit_code()
+        cell.trial.deviate(False, f"ended by itself with exit code {code}; an operator has to start it", node=node.name)
+        try:
+            node.start()
+        except InfrastructureError as error:
+            refused.append(f"{node.name} ended by itself and cannot be started: {str(error).splitlines()[0]}")
+    return refused
+
+
+def _witness_searches(cell: Cell, searching: Searching, broken: list[Fault]) -> None:
+    began_s, ended_s = min(fault.began_s for fault in broken), max(fault.ended_s for fault in broken)
+    during = {door: searching.under_way(door, began_s, ended_s) for door in cell.doors}
+    if all(during.values()):
+        failed = {door: sum(not answer.good for answer in answers) for door, answers in during.items()}
+        cell.trial.witness("searched meanwhile", answers=sum(map(len, during.values())), failed=failed)
+
+
+def _steady(cell: Cell, warm: Warm, clients: Mapping[str, Client]) -> bool:
+    """Many answers in a row at each door, since one alone may come from the one worker that is well."""
+    for door, client in clients.items():
+        replies = [warm.ask(client) for _ in range(ANSWERS)]
+        bad = [reply.reason for reply in replies if not reply.ok]
+        if bad and door == cell.cluster.mishards.name and WEDGED in bad[0] and cell.scenario.concerns("mysql"):
+            text = f"{len(bad)} of {ANSWERS} searches fail after a reset from MySQL, until it is restarted: {bad[0]}"
+            cell.trial.deviate(False, text[:300], node=door)
+            cell.cluster.mishards.restart()
+            bad = [reply.reason for reply in (warm.ask(client) for _ in range(ANSWERS)) if not reply.ok]
+        if not cell.trial.check(not bad, f"{len(bad)} of {ANSWERS} searches fail later: {bad[:1]}"[:300], node=door):
+            return False
+    return True
