@@ -89,6 +89,12 @@ def _break(cell: Cell) -> list[Fault]:
         lasts_s = max(duration_s(cell.cluster, part) for part in cell.scenario.breaks)
         cell.trial.progress(f"{cell.scenario.name}: in force, for {lasts_s:.0f} s")
         pause(lasts_s, "the fault")
+        if cell.scenario.kills_mount_of_writer:
+            # As an operator has to: a writer that goes on while its mount is unmounted and mounted again writes its
+            # segments to the folder beneath, where nobody finds them (seen here).
+            cell.cluster.writer.stop()
+    if cell.scenario.kills_mount_of_writer:
+        cell.cluster.writer.start()
     for fault in broken:
         cell.trial.witness("fault", scenario=cell.scenario.name, fault=fault.witness.kind, **fault.witness.proof)
     return broken

@@ -49,6 +49,10 @@ class Scenario:
         """The capabilities of the host without which it cannot be had."""
         return frozenset({"fuse"}.union(*(_NEEDS.get(each.how.partition(":")[0], ()) for each in self.breaks)))
 
+    @property
+    def kills_mount_of_writer(self) -> bool:
+        return any(each.how == "kill" and each.role == MOUNTS[0] for each in self.breaks)
+
     def concerns(self, role: str) -> bool:
         """Whether a break is at this role, or cuts others off from it."""
         return any(role in (each.role, each.peer) for each in self.breaks)
