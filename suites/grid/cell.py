@@ -96,7 +96,7 @@ def _break(cell: Cell) -> list[Fault]:
     if cell.scenario.kills_mount_of_writer:
         cell.cluster.writer.start()
     for fault in broken:
-        cell.trial.witness("fault", scenario=cell.scenario.name, fault=fault.witness.kind, **fault.witness.proof)
+        cell.trial.witness("fault", scenario=cell.scenario.name, how=fault.witness.kind, proof=fault.witness.proof)
     return broken
 
 
