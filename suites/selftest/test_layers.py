@@ -165,7 +165,8 @@ WAYS_TO_LIE = {
     "a wrong number of rows": (
         replace(SOUND, rows=[replace(RAW, row_count=ROWS)]),
         MYSQL,
-        f"TableFiles row 1 (RAW, 100 rows) of collection c: 98 live rows are in the files of segment 11 on {EVERYWHERE}",
+        f"TableFiles row 1 (RAW, 100 rows) of collection c: 98 live rows are in the files of segment 11 "
+        f"on {EVERYWHERE}",
     ),
     "a row of no collection": (
         replace(SOUND, rows=[RAW, replace(RAW, id=7, table_id="gone")]),
