@@ -59,7 +59,10 @@ class Runner:
     def run(self, job: Job) -> list[Row]:
         """A row for each claim that ran. A run that leaves no report is unknown in all of them."""
         nodes = [test for claim in job.claims for test in self.tests[claim]]
-        defect = () if job.defect == CLEAN else (f"--defect={job.defect}",)
+        defect = [] if job.defect == CLEAN else [f"--defect={job.defect}"]
+        if defect and len(job.claims) == 1:
+            # A claim that is violated stays so: what is left of its tests need not run.
+            defect.append("-x")
         with tempfile.TemporaryDirectory(prefix="defect-") as folder:
             report, output = Path(folder) / "report", Path(folder) / "output"
             argv = [*self.program, "-m", "cluster", f"--report={report}", *defect, *self.arguments, *nodes]

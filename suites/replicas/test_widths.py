@@ -132,7 +132,10 @@ def _grow(cluster: Cluster, clients: dict[str, Client], name: str, metric: Metri
         insert_flushed(writer, name, rows, tag)
         proxy.search(name, rows.vectors[:1], 1, tags=[tag]).require()
         now = served(cluster)
-        (reader,) = [each for each, count in now.items() if count > before[each]]
+        asked = [each for each, count in now.items() if count > before[each]]
+        if len(asked) > 1:
+            raise AssertionError(f"a search of {tag} alone, which is one segment, was sent to {', '.join(asked)}")
+        (reader,) = asked
         spread.parts.append(Part(tag, rows, reader))
         before = now
     return spread

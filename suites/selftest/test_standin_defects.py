@@ -15,7 +15,7 @@ from fixtures.clients import Client
 from fixtures.plugin.header import judged_on
 from fixtures.plugin.launcher import Plan
 from fixtures.services.milvus import WRITER, MilvusNode
-from fixtures.standin.defects import CATALOGUE, MISHARDS, NODE, WITHOUT_DEFECT, Defect, Patch, install
+from fixtures.standin.defects import CATALOGUE, WITHOUT_DEFECT, Defect, Patch, install
 from fixtures.standin.defects.catalogue import LAYERS
 from fixtures.standin.mishards.errors import SettingsError
 from fixtures.standin.mishards.settings import from_environment
@@ -23,8 +23,6 @@ from suites.selftest.inner import PROJECT
 from suites.selftest.standin_nodes import DIMENSION, metadata_alone, vectors
 
 pytestmark = pytest.mark.selftest
-
-IN_PROGRAMS = [defect for defect in CATALOGUE.values() if defect.layer in (NODE, MISHARDS)]
 
 
 def claims() -> set[str]:
@@ -57,7 +55,7 @@ def patch() -> Iterator[Patch]:
     patch.undo()
 
 
-@pytest.mark.parametrize("defect", IN_PROGRAMS, ids=lambda defect: defect.name)
+@pytest.mark.parametrize("defect", CATALOGUE.values(), ids=lambda defect: defect.name)
 def test_a_defect_replaces_what_it_means_to_and_can_be_taken_back(defect: Defect) -> None:
     patch = install(defect, role=defect.roles[0] if defect.roles else "")
     try:
@@ -73,11 +71,11 @@ def test_only_the_named_roles_have_a_defect() -> None:
 
 
 def test_every_function_that_seeds_a_defect_is_in_the_catalogue() -> None:
-    for name in {defect.module for defect in IN_PROGRAMS}:
+    for name in {defect.module for defect in CATALOGUE.values()}:
         module = importlib.import_module(f"fixtures.standin.defects.{name}")
         seeds = {each for each, _ in inspect.getmembers(module, inspect.isfunction) if not each.startswith("_")}
         own = {each for each in seeds if getattr(module, each).__module__ == module.__name__}
-        assert own == {defect.name.replace("-", "_") for defect in IN_PROGRAMS if defect.module == name}
+        assert own == {defect.name.replace("-", "_") for defect in CATALOGUE.values() if defect.module == name}
 
 
 def test_a_replaced_method_gets_the_one_it_replaces(patch: Patch) -> None:

@@ -153,11 +153,18 @@ def test_a_run_is_a_process_whose_report_is_read() -> None:
     runner = Runner({"V-1": ["a.py::b", "a.py::c"]}, ["--readers=3"], (sys.executable, "-c", PROGRAM))
     (row,) = runner.run(Job("lost-delete", ("V-1",)))
     assert (row.verdict, row.seconds, row.caught) == ("violated", 1.2, True)
-    assert row.reason.endswith("--defect=lost-delete --readers=3 a.py::b a.py::c")
+    assert row.reason.endswith("--defect=lost-delete -x --readers=3 a.py::b a.py::c")
     assert row.commit
     assert row.when
     (clean,) = runner.run(Job(CLEAN, ("V-1",)))
     assert "--defect" not in clean.reason
+
+
+def test_a_run_for_several_claims_goes_on_after_the_first() -> None:
+    runner = Runner({"V-1": ["a.py::b"], "V-2": ["a.py::c"]}, (), (sys.executable, "-c", PROGRAM))
+    rows = {row.claim: row for row in runner.run(Job("lost-delete", ("V-1", "V-2")))}
+    assert " -x " not in rows["V-1"].reason
+    assert (rows["V-2"].verdict, rows["V-2"].reason) == ("unknown", "no report: exit code 7: the last line")
 
 
 def test_a_run_without_a_report_is_unknown() -> None:

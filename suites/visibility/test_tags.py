@@ -30,6 +30,7 @@ ASKED = (
     [DEFAULT],
 )
 UNKNOWN_TAG = "nope"
+DROPPED = "xp1"
 
 
 @claim(
@@ -61,6 +62,11 @@ def test_tags_select_the_same_rows(cluster: Cluster, trial: Trial, names: Names,
             hold(chosen == wanted, text, node=door, tags=tags)
         unknown = client.search(collection, rows["p1"].vectors[:1], 2, tags=[UNKNOWN_TAG])
         trial.check(not unknown.ok, f"an unknown tag is no error: {_ids_of(unknown)}", node=door)
+    clients[cluster.writer.name].drop_partition(collection, DROPPED).require()
+    for door, client in clients.items():
+        left = _selected(client, collection, rows, None)
+        text = f"after {DROPPED} was dropped there are {_listed(left)}"
+        trial.check(left == set(PARTITIONS) - {DROPPED}, text, node=door)
 
 
 def _fill(writer: Client, proxy: Client, collection: str, seed: int) -> dict[str, Rows]:
