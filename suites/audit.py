@@ -71,6 +71,8 @@ def record(trial: Trial, found: Found) -> Found:
 def collect(cluster: Cluster, mounts: Mapping[str, Path]) -> Layers:
     """All layers, asked side by side between two looks at MySQL."""
     tables, before = _tables(cluster), _rows(cluster)
+    if cluster.topology.juicefs.writeback:
+        _await_uploads(cluster)
     shown = in_parallel({name: partial(walk.look, point, _LOOK_TIMEOUT_S) for name, point in mounts.items()})
     dump = complaint = None
     objects = None
@@ -88,7 +90,7 @@ def collect(cluster: Cluster, mounts: Mapping[str, Path]) -> Layers:
         metadata=None if dump is None else juicefs_metadata.files(dump),
         objects=objects,
         fsck=complaint or "",
-        plain=settings.compression == "none",
+        plain=settings.compression == "none" and not settings.encrypted,
     )
 
 
@@ -115,6 +117,15 @@ def _await_quiet(cluster: Cluster) -> None:
         return len(last) > 1 and last[-1] == last[-2]
 
     observe(still, timeout_s=_QUIET_TIMEOUT_S, interval_s=cluster.budgets.merge_s)
+
+
+def _await_uploads(cluster: Cluster) -> None:
+    """With writeback a closed file is in the store some time later; how much, nobody promises: then it is judged so."""
+
+    def staged() -> float:
+        return sum(mount.counters().get("juicefs_staging_blocks", 0.0) for mount in cluster.mounts.values())
+
+    observe(staged, accept=lambda blocks: not blocks, timeout_s=_QUIET_TIMEOUT_S, interval_s=0.2)
 
 
 def _rows(cluster: Cluster) -> frozenset[Row]:

@@ -86,8 +86,8 @@ class Layers:
     any row named at any moment of it.
 
     `mounts` maps a mount's name to its files. `metadata` and `objects` (name to size) are None where they cannot be
-    asked. `staged` are objects on their way to the store, in the folder of a mount with `writeback`. `fsck` is what it
-    complained of. `plain` is whether objects have the size of what was written: neither compressed nor encrypted.
+    asked. `fsck` is what it complained of. `plain` is whether objects have the size of what was written: neither
+    compressed nor encrypted.
     """
 
     tables: Mapping[str, Table]
@@ -96,7 +96,6 @@ class Layers:
     mounts: Mapping[str, Mapping[str, Seen]]
     metadata: Mapping[str, StoredFile] | None = None
     objects: Mapping[str, int] | None = None
-    staged: frozenset[str] = frozenset()
     fsck: str = ""
     plain: bool = True
 
@@ -272,12 +271,12 @@ def _metadata_against_objects(layers: Layers, compared: Counter[str]) -> Iterato
             for name, size in file.objects.items():
                 compared["objects"] += 1
                 there = layers.objects.get(name)
-                if there is None and name not in layers.staged:
+                if there is None:
                     missing += 1
                     yield Lie(OBJECTS, f"{name} of {path} is not there: reading it through an empty cache fails")
                 elif there is not None and layers.plain and there != size:
                     yield Lie(OBJECTS, f"{name} of {path} has {there} bytes, {METADATA} have {size}")
-    if layers.fsck and not layers.staged and not missing:
+    if layers.fsck and not missing:
         known = "though every object is listed in the bucket" if layers.objects is not None else "on its own evidence"
         yield Lie(FSCK, f"finds damage {known}: {layers.fsck}")
     elif missing and not layers.fsck:

@@ -55,7 +55,7 @@ class Stores:
         self.mysql = MySQL(self.site, topology.MySQL(isolation="READ-COMMITTED"))
         self.redis = Redis(self.site, topology.Redis(appendfsync="always"))
         self.store = SeaweedFS(self.site)
-        self.settings = topology.JuiceFS(compression="lz4", attr_cache_s=0.5)
+        self.settings = topology.JuiceFS(compression="lz4", attr_cache_s=0.5, trash_days=0)
         host = self.site.block.host("nodes")
         self.volume = Volume(self.site, self.settings, self.redis, self.store, host)
         self.mounts = {
@@ -149,7 +149,9 @@ def test_mount_options_are_those_of_the_topology(stores: Stores, mounts: dict[st
     command = " ".join(mounts["writer"].process.command.argv)
     for option in ("--attr-cache=0.5", "--entry-cache=1.0", "--dir-entry-cache=1.0", "--heartbeat=12"):
         assert option in command
-    assert '"Compression": "lz4"' in (mounts["writer"].point / ".config").read_text()
+    volume = (mounts["writer"].point / ".config").read_text()
+    assert '"Compression": "lz4"' in volume
+    assert '"TrashDays": 0' in volume
     assert stores.redis.password not in command, "a list of processes shows no password"
 
 

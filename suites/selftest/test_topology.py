@@ -95,6 +95,9 @@ def test_a_number_of_readers_that_cannot_be_is_refused(readers: int) -> None:
         (Topology(mysql=MySQL(isolation="SERIALIZABLE")), r"mysql\.isolation = 'SERIALIZABLE'"),
         (Topology(milvus=Milvus(version="2.0.0")), r"milvus\.version = '2\.0\.0'"),
         (Topology(juicefs=JuiceFS(compression="gzip")), r"juicefs\.compression = 'gzip'"),
+        (Topology(juicefs=JuiceFS(entry_cache_s=-1.0)), r"juicefs\.entry_cache_s = -1\.0: must be 0 or more seconds"),
+        (Topology(juicefs=JuiceFS(heartbeat_s=0)), r"juicefs\.heartbeat_s = 0: must be 1 to 3600"),
+        (Topology(juicefs=JuiceFS(trash_days=-1)), r"juicefs\.trash_days = -1: must be 0 to 3650"),
     ],
 )
 def test_a_value_that_no_cluster_has_is_refused(cluster: Topology, message: str) -> None:

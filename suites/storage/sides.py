@@ -1,0 +1,77 @@
+"""Two mounts of one volume, a folder that both show, and what one of them reads there."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fixtures import hanging
+from fixtures.claims import Trial
+from fixtures.cluster import Cluster
+from fixtures.services import JuiceFSMount
+
+GONE = "ENOENT"
+TWO_MOUNTS = "two mounts"
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """A folder as two mounts show it: `here` things are done, `there` they are looked at."""
+
+    here: Path
+    there: Path
+    name: str
+    """The folder's, below the root of any mount."""
+
+
+@contextlib.contextmanager
+def sides(trial: Trial, here: JuiceFSMount, there: JuiceFSMount, name: str) -> Iterator[Sides]:
+    """A new folder beside Milvus' own; removed at the end. Witnesses that two clients of JuiceFS are concerned."""
+    sessions = {mount.name: session(mount) for mount in (here, there)}
+    if len(set(sessions.values())) == len(sessions):
+        trial.witness(TWO_MOUNTS, sessions=sessions)
+    (here.point / name).mkdir()
+    try:
+        yield Sides(here.point / name, there.point / name, name)
+    finally:
+        shutil.rmtree(here.point / name, ignore_errors=True)
+
+
+def writer_and_reader(cluster: Cluster) -> tuple[JuiceFSMount, JuiceFSMount]:
+    """The mounts of the writer and of the first reader: the very ones that Milvus' files go through."""
+    return cluster.mounts[cluster.writer.name], cluster.mounts[cluster.readers[0].name]
+
+
+def session(mount: JuiceFSMount) -> int:
+    """The number that Redis knows this client by."""
+    told = json.loads(hanging.ask(("cat", str(mount.point / ".config")), 5.0, mount.name))
+    return int(told["Meta"]["Sid"])
+
+
+def read(path: Path) -> bytes | str:
+    """What opening and reading the file gives: its bytes, or the name of the error."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        return error_name(error)
+
+
+def error_name(error: OSError) -> str:
+    return errno.errorcode.get(error.errno or 0, str(error))
+
+
+def told(seen: bytes | str, old: bytes, new: bytes) -> str:
+    """What was seen, in a word: "new", "old", the name of an error, or how the bytes differ from both."""
+    if isinstance(seen, str):
+        return seen
+    if seen == new:
+        return "new"
+    if seen == old:
+        return "old"
+    mixed = "torn" if len(seen) == len(new) else f"{len(seen)} bytes"
+    return f"{mixed}: neither the old {len(old)} nor the new {len(new)} bytes"
