@@ -90,6 +90,7 @@ def collect(cluster: Cluster, mounts: Mapping[str, Path]) -> Layers:
         metadata=None if dump is None else juicefs_metadata.files(dump),
         objects=objects,
         fsck=complaint or "",
+        volume=cluster.volume.name,
         plain=settings.compression == "none" and not settings.encrypted,
     )
 

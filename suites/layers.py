@@ -86,8 +86,8 @@ class Layers:
     any row named at any moment of it.
 
     `mounts` maps a mount's name to its files. `metadata` and `objects` (name to size) are None where they cannot be
-    asked. `fsck` is what it complained of. `plain` is whether objects have the size of what was written: neither
-    compressed nor encrypted.
+    asked. `fsck` is what it complained of. `volume` is its name in the bucket. `plain` is whether objects have the size
+    of what was written: neither compressed nor encrypted.
     """
 
     tables: Mapping[str, Table]
@@ -97,6 +97,7 @@ class Layers:
     metadata: Mapping[str, StoredFile] | None = None
     objects: Mapping[str, int] | None = None
     fsck: str = ""
+    volume: str = "milvus"
     plain: bool = True
 
 
@@ -304,7 +305,8 @@ def _left_over(layers: Layers) -> Iterator[str]:
         yield f"rows of unfinished work: {told} (by design: removed when a writer starts; facts 2.3)"
     if layers.metadata is not None and layers.objects is not None:
         used = {name for file in layers.metadata.values() for name in file.objects}
-        unused = {name: size for name, size in layers.objects.items() if name not in used and "/chunks/" in name}
+        chunks = f"{layers.volume}/chunks/"
+        unused = {name: size for name, size in layers.objects.items() if name not in used and name.startswith(chunks)}
         if unused:
             size = sum(unused.values())
             yield f"{len(unused)} objects of no file, {size} bytes (by design: `juicefs gc` removes them; measured-2 5)"

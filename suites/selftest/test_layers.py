@@ -48,6 +48,7 @@ SOUND = Layers(
     mounts={"writer": ON_MOUNT, "reader-1": ON_MOUNT, "reader-2": ON_MOUNT},
     metadata=METADATA,
     objects=OBJECTS_THERE,
+    volume="v",
 )
 EVERYWHERE = "mounts reader-1, reader-2, writer"
 VECTORS = "tables/c/11/11.rv"
@@ -237,7 +238,10 @@ def test_what_is_left_over_is_a_note() -> None:
         replace(SOUND, rows=[INDEX, BACKUP], segments=frozenset({INDEX.folder}))
     )
     assert "2 objects of no file, 12 bytes (by design" in noted(
-        replace(SOUND, objects={**OBJECTS_THERE, "v/chunks/x": 5, "v/chunks/y": 7, "v/juicefs_uuid": 36})
+        replace(
+            SOUND,
+            objects={**OBJECTS_THERE, "v/chunks/x": 5, "v/chunks/y": 7, "v/juicefs_uuid": 36, "another/chunks/z": 9},
+        )
     )
     assert "rows of unfinished work: 1 NEW, 1 NEW_MERGE (by design" in noted(
         replace(SOUND, rows=[replace(RAW, file_type=0), replace(RAW, id=9, file_type=5)])

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from fixtures import hanging
 from fixtures.claims import Trial
 from fixtures.cluster import Cluster
 from fixtures.services import JuiceFSMount
+from fixtures.waits import wait_until
 
 GONE = "ENOENT"
 TWO_MOUNTS = "two mounts"
+_LOCK_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +69,32 @@ def error_name(error: OSError) -> str:
     return errno.errorcode.get(error.errno or 0, str(error))
 
 
-def told(seen: bytes | str, old: bytes, new: bytes) -> str:
-    """What was seen, in a word: "new", "old", the name of an error, or how the bytes differ from both."""
-    if isinstance(seen, str):
-        return seen
+def told(seen: bytes | str, old: bytes, new: bytes | str) -> str:
+    """What was seen, in a word: "new", "old", the name of an error, or how many bytes that are neither.
+
+    `new` is the name of an error where that is what ought to be seen.
+    """
     if seen == new:
         return "new"
-    if seen == old:
-        return "old"
-    mixed = "torn" if len(seen) == len(new) else f"{len(seen)} bytes"
-    return f"{mixed}: neither the old {len(old)} nor the new {len(new)} bytes"
+    if isinstance(seen, str):
+        return seen
+    return "old" if seen == old else f"{len(seen)} bytes, neither the old nor the new ones"
+
+
+@contextlib.contextmanager
+def exclusive(file: IO[bytes]) -> Iterator[None]:
+    """Hold `flock` of a file, on whichever mount it was opened. Asked for again and again: to wait in it has no end."""
+    wait_until(lambda: try_lock(file), timeout_s=_LOCK_TIMEOUT_S, reason=f"the lock of {file.name}", interval_s=0.001)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def try_lock(file: IO[bytes]) -> bool:
+    """Whether its `flock` was to be had; if so, it is held now."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
