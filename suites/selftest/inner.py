@@ -39,6 +39,8 @@ markers =
     beside: runs beside the others
     claim(claim): the claim
     cluster: on a cluster
+    grid: a cell
+    sample: a cell of the main job
     selftest: of the harness
 """
 PRELUDE = """
