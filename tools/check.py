@@ -111,13 +111,14 @@ def as_text(judgements: Sequence[Judgement], stored: Stored, code: ExitCode) -> 
     """A line for each judgement under its collection, what is broken below it, and the sum of it."""
     lines = [f"{len(stored.operations)} operations, {len(stored.windows)} faults"]
     collection = None
+    width = max((len(judgement.node) for judgement in judgements), default=0)
     for judgement in judgements:
         if judgement.collection != collection:
             collection = judgement.collection
             lines += ["", collection or "all collections"]
         verdict = "BROKEN" if judgement.verdict is Verdict.VIOLATED else judgement.verdict.value
-        lines.append(f"  {judgement.node or '-':<10} {judgement.checker:<17} {verdict:<8} {judgement.says}")
-        lines += [f"  {'':<10} {'':<17} {'':<8} ! {finding.message}" for finding in judgement.findings]
+        lines.append(f"  {judgement.node or '-':<{width}} {judgement.checker:<17} {verdict:<8} {judgement.says}")
+        lines += [f"  {'':<{width}} {'':<17} {'':<8} ! {finding.message}" for finding in judgement.findings]
     broken = sum(judgement.verdict is Verdict.VIOLATED for judgement in judgements)
     lines += ["", f"{len(judgements)} judgements, {broken} broken; exit code {code.value}: {_MEANINGS[code]}"]
     return "\n".join(lines)

@@ -19,10 +19,12 @@ class Outage:
     """One stretch of faults, from the first begin to the last end of windows that overlap, and what a node did.
 
     Seconds. `first_error_s` counts from the begin to the end of the first call that was not answered; None if there was
-    none before the next stretch. `first_answer_s` and `recovered_s` count from the end of the stretch to that of an
-    answered call which began after it: the first one, and the first one after the last unanswered call before the next
-    stretch. None where there is none, or while a fault is still in force. `asked_after` is the number of calls that
-    began between this stretch and the next; of `asked`, those that overlap the stretch, `answered` were answered.
+    none before the next stretch. All else counts from the end of the stretch and tells of the calls that began between
+    it and the next, `asked_after` of them: `last_error_s` is the end of the last one without an answer,
+    `first_answer_s` that of the first one with an answer, `recovered_s` that of the first one with an answer after the
+    last error, and `asked_again_s` the begin of that one. So the node was well again by `recovered_s`, or sooner if
+    nobody asked before `asked_again_s`. None where there is no such call, or while a fault is still in force. Of
+    `asked` calls that overlap the stretch, `answered` were answered.
     """
 
     faults: tuple[str, ...]
@@ -32,7 +34,9 @@ class Outage:
     answered: int
     asked_after: int
     first_error_s: float | None
+    last_error_s: float | None
     first_answer_s: float | None
+    asked_again_s: float | None
     recovered_s: float | None
 
     @property
@@ -79,10 +83,16 @@ class Availability:
     def _why_late(self, outage: Outage) -> str:
         if not outage.judged:
             return ""
-        if outage.recovered_s is None:
+        if outage.recovered_s is None or outage.asked_again_s is None:
             return f"the last of {outage.asked_after} calls was not answered"
-        if self.recovery_bound_s is not None and outage.recovered_s > self.recovery_bound_s:
-            return f"well again after {outage.recovered_s:.3f} s of {self.recovery_bound_s:.3f} s"
+        bound_s = self.recovery_bound_s
+        if bound_s is None:
+            return ""
+        if outage.last_error_s is not None and outage.last_error_s > bound_s:
+            return f"an error still after {outage.last_error_s:.3f} s, of {bound_s:.3f} s allowed"
+        # Who asks only later cannot say whether it was well before.
+        if outage.asked_again_s <= bound_s < outage.recovered_s:
+            return f"well again after {outage.recovered_s:.3f} s, of {bound_s:.3f} s allowed"
         return ""
 
 
@@ -150,9 +160,10 @@ def _outage(
     during = [call for call in calls if call.invoked_s <= stretch.ended_s and _end_s(call) >= stretch.began_s]
     after = [call for call in calls if stretch.ended_s < call.invoked_s and _end_s(call) < next_s] if over else []
     errors_s = [_end_s(call) for call in (*during, *after) if not answered(call) and _end_s(call) < next_s]
-    failed = [number for number, call in enumerate(after) if not answered(call)]
-    good = after[failed[-1] + 1 :] if failed else after
+    late = [call for call in after if not answered(call)]
+    good = after[after.index(late[-1]) + 1 :] if late else after
     answers_s = [_end_s(call) for call in after if answered(call)]
+    proof = min(good, key=_end_s, default=None)
     return Outage(
         faults=tuple(stretch.faults),
         began_s=stretch.began_s,
@@ -161,8 +172,10 @@ def _outage(
         answered=sum(map(answered, during)),
         asked_after=len(after),
         first_error_s=min(errors_s) - stretch.began_s if errors_s else None,
+        last_error_s=max(map(_end_s, late)) - stretch.ended_s if late else None,
         first_answer_s=min(answers_s) - stretch.ended_s if answers_s else None,
-        recovered_s=min(_end_s(call) for call in good) - stretch.ended_s if good else None,
+        asked_again_s=proof.invoked_s - stretch.ended_s if proof else None,
+        recovered_s=_end_s(proof) - stretch.ended_s if proof else None,
     )
 
 

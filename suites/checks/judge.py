@@ -230,7 +230,7 @@ def _availability(result: Availability) -> Judgement:
     told = [f"{result.answered} of {result.asked} calls answered ({result.share:.1%})"]
     for outage in result.outages:
         error = "no error" if outage.first_error_s is None else f"first error after {outage.first_error_s:.3f} s"
-        well = "not seen well again" if outage.recovered_s is None else f"well again after {outage.recovered_s:.3f} s"
+        well = "not seen well again" if outage.recovered_s is None else f"well again within {outage.recovered_s:.3f} s"
         told.append(f"{', '.join(outage.faults)}: {error}, {outage.answered} of {outage.asked} answered, {well}")
     return Judgement(
         checker="availability",

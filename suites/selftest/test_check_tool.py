@@ -127,11 +127,12 @@ def test_recovery_after_a_fault_is_judged(written: Written, capsys: pytest.Captu
     told = capsys.readouterr().out
     assert "3 of 4 calls answered" not in told.split("all collections")[0]
     assert (
-        f"{NODE:<10} availability      holds    3 of 4 calls answered (75.0%); kill of {NODE}: first error after "
-        "1.500 s, 0 of 1 answered, well again after 2.500 s" in told
+        f"{NODE} availability      holds    3 of 4 calls answered (75.0%); kill of {NODE}: first error after "
+        "1.500 s, 0 of 1 answered, well again within 2.500 s" in told
     )
+    assert [main([path, f"--recovery={bound}"]) for bound in (1.9, 2.5)] == [0, 0], "nobody asked before 2 s"
     assert main([path, "--recovery=2"]) == 1
-    assert f"! after kill of {NODE}: well again after 2.500 s of 2.000 s" in capsys.readouterr().out
+    assert f"! after kill of {NODE}: well again after 2.500 s, of 2.000 s allowed" in capsys.readouterr().out
 
 
 def test_a_refused_request_is_an_answer(written: Written) -> None:

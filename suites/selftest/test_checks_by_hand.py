@@ -99,13 +99,14 @@ def availability(case: Case) -> Case:
         for each in case["windows"]
     ]
     result = check_availability(operations(case), windows, node=NODE, recovery_bound_s=case.get("recovery_bound_s"))
-    names = ("asked", "answered", "asked_after", "first_error_s", "first_answer_s", "recovered_s")
+    calls = ("asked", "answered", "asked_after")
+    seconds = ("first_error_s", "last_error_s", "first_answer_s", "asked_again_s", "recovered_s")
     return {
         "verdict": result.verdict.value,
         "asked": result.asked,
         "answered": result.answered,
         "errors": result.errors,
-        "outages": [{name: getattr(outage, name) for name in names} for outage in result.outages],
+        "outages": [{name: getattr(outage, name) for name in calls + seconds} for outage in result.outages],
     }
 
 

@@ -12,7 +12,7 @@ from suites.selftest.simulated import BREAKS, LAG_S, UNFLUSHED_S, Run, simulate
 pytestmark = pytest.mark.selftest
 
 RULES = (
-    Rules(bound_s=LAG_S, recovery_s=10.0),
+    Rules(bound_s=LAG_S, recovery_s=1.0),
     Rules(level=Level.CALLED, bound_s=UNFLUSHED_S),
 )
 RUNS = 1000
