@@ -159,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(line, file=sys.stderr, flush=True)
 
     try:
-        jobs = plan(defects, matrix, tests, options)
+        jobs = [] if options.show else plan(defects, matrix, tests, options)
         say(f"{len(jobs)} runs")
         run_all(jobs, Runner(tests, options.pytest).run, matrix, say, at_once=options.jobs)
     except KeyboardInterrupt:
@@ -190,6 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--again", action="store_true", help="run also what the file has already")
     parser.add_argument("--jobs", type=_count, default=1, metavar="N", help="runs at a time (default 1)")
     parser.add_argument("--markdown", action="store_true", help="print a page instead of lines")
+    parser.add_argument("--show", action="store_true", help="run nothing, print what the file has")
     parser.add_argument("--list", action="store_true", help="print the defects and run nothing")
     parser.add_argument("pytest", nargs="*", help="options for pytest, after --")
     return parser

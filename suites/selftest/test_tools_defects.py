@@ -95,6 +95,19 @@ def test_a_second_call_goes_on(main: Main, jobs: list[Job], tmp_path: Path) -> N
     assert len(Matrix(tmp_path / "matrix.json").rows()) == 3
 
 
+def test_what_is_kept_can_be_shown_without_a_run(
+    main: Main, jobs: list[Job], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = f"--json={tmp_path / 'matrix.json'}"
+    assert main(kept, "--only=ids-sorted") == 0
+    capsys.readouterr()
+    assert main(kept, "--show", "--only=ids-sorted,lost-delete") == 1
+    told = capsys.readouterr()
+    assert len(jobs) == 1
+    assert "ids-sorted   node     R-1   violated" in told.out
+    assert "NOT NOTICED: lost-delete: V-6 has not judged it" in told.err
+
+
 def test_all_claims_may_judge_each_defect(main: Main, jobs: list[Job]) -> None:
     main("--only=ids-sorted", "--claims=all")
     assert set(jobs[0].claims) == {claim for defect in CATALOGUE.values() for claim in defect.claims}
