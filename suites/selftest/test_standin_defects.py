@@ -72,7 +72,7 @@ def test_only_the_named_roles_have_a_defect() -> None:
 
 def test_every_function_that_seeds_a_defect_is_in_the_catalogue() -> None:
     for name in {defect.module for defect in CATALOGUE.values()}:
-        module = importlib.import_module(f"fixtures.standin.defects.{name}")
+        module = importlib.import_module(name)
         seeds = {each for each, _ in inspect.getmembers(module, inspect.isfunction) if not each.startswith("_")}
         own = {each for each in seeds if getattr(module, each).__module__ == module.__name__}
         assert own == {defect.name.replace("-", "_") for defect in CATALOGUE.values() if defect.module == name}
