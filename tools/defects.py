@@ -63,6 +63,9 @@ class Runner:
         if defect and len(job.claims) == 1:
             # A claim that is violated stays so: what is left of its tests need not run.
             defect.append("-x")
+        else:
+            # By function: of the fault grid a sample runs then, as in the main job.
+            nodes = list(dict.fromkeys(node.partition("[")[0] for node in nodes))
         with tempfile.TemporaryDirectory(prefix="defect-") as folder:
             report, output = Path(folder) / "report", Path(folder) / "output"
             argv = [*self.program, "-m", "cluster", f"--report={report}", *defect, *self.arguments, *nodes]
@@ -134,10 +137,13 @@ def run_all(
 
 def plan(defects: Sequence[Defect], matrix: Matrix, tests: Tests, options: argparse.Namespace) -> list[Job]:
     """What is still to be run: the claims without a defect first, then each defect."""
-    everything = tuple(tests)
     meant = tuple(claim for claim in tests if any(claim in defect.claims for defect in defects))
     jobs = [] if options.only and CLEAN not in options.only else [Job(CLEAN, meant)]
-    jobs += [Job(defect.name, everything if options.claims == "all" else defect.claims) for defect in defects]
+    if options.claims == "all":
+        jobs += [Job(defect.name, tuple(tests)) for defect in defects]
+    else:
+        # Each claim by itself, so that its run can end with the first test that is violated.
+        jobs += [Job(defect.name, (claim,)) for defect in defects for claim in defect.claims]
     return [job for job in jobs if options.again or not matrix.has(job.defect, job.claims)]
 
 
