@@ -56,7 +56,7 @@ class Judgement:
     node: str
     verdict: Verdict
     says: str
-    findings: Sequence[Finding] = ()
+    findings: Sequence[Finding] = field(default_factory=list)
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -150,9 +150,10 @@ def _of_node(
     )
     says = (
         f"of {lost.acknowledged} acknowledged rows {lost.kept} kept, {lost.unread} not read at the end, "
-        f"lost {lost.flushed.count} flushed and {lost.unflushed.count} unflushed, from up to "
-        f"{lost.recovery_point_s:.3f} s before"
+        f"lost {lost.flushed.count} flushed and {lost.unflushed.count} unflushed"
     )
+    if lost.lost:
+        says += f", from up to {lost.recovery_point_s:.3f} s before"
     verdict, findings = lost.verdict, lost.findings()
     if rules.level is Level.FLUSHED:
         # Rows that were never flushed promise nothing here.
