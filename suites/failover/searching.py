@@ -23,6 +23,8 @@ PARTITIONS = 14
 PARTITION_ROWS = 400
 QUERIES = 3
 PACE_S = 0.1
+WEDGED = "Can't reconnect until invalid transaction is rolled back"
+"""What a worker of Mishards says for ever once the MySQL session that it had kept was cut (measured-2 N1)."""
 
 
 @dataclass(frozen=True, slots=True)

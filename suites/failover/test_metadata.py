@@ -9,14 +9,13 @@ from fixtures.cluster import Cluster
 from fixtures.history import History
 from fixtures.plugin import FreshCluster, Names
 from fixtures.waits import Observed, observe, pause
-from suites.failover.searching import Warm, make_collection, warm_up
+from suites.failover.searching import WEDGED, Warm, make_collection, warm_up
 from suites.failover.writing import Writing, lost_batches
 from suites.support import connect_all
 
 STOPS = 4
 OUTAGE_S = 3.0
 STEADY = 5
-WEDGED = "Can't reconnect until invalid transaction is rolled back"
 
 
 @claim(
