@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +21,11 @@ from fixtures.waits import wait_until
 
 GONE = "ENOENT"
 TWO_MOUNTS = "two mounts"
+FROM_STORE = "read from the store"
+FETCHED = "juicefs_object_request_durations_histogram_seconds_GET_total"
 _LOCK_TIMEOUT_S = 30.0
+_FETCH_TIMEOUT_S = 60.0
+"""How long the harness waits for a file: longer than JuiceFS tries to get an object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,30 @@ def read(path: Path) -> bytes | str:
         return path.read_bytes()
     except OSError as error:
         return error_name(error)
+
+
+def fetch(path: Path, copies: Path) -> bytes | str:
+    """As `read`, where the answer may never come: copied by another process, which is given up after a while."""
+    copy = copies / "copy"
+    copy.unlink(missing_ok=True)
+    try:
+        hanging.ask(("cp", "--", str(path), str(copy)), _FETCH_TIMEOUT_S, str(path))
+        return copy.read_bytes()
+    except OSError as error:
+        return GONE if os.strerror(errno.ENOENT) in str(error) else str(error)
+
+
+@contextlib.contextmanager
+def from_store(trial: Trial, mount: JuiceFSMount, objects: int) -> Iterator[None]:
+    """Witness that what is read in the block came from the object store: at least so many objects were fetched.
+
+    None of what is read may have been in the mount's cache before.
+    """
+    before = mount.counters().get(FETCHED, 0.0)
+    yield
+    fetched = mount.counters().get(FETCHED, 0.0) - before
+    if fetched >= objects > 0:
+        trial.witness(FROM_STORE, mount=mount.name, objects_fetched=int(fetched), at_least=objects)
 
 
 def error_name(error: OSError) -> str:
