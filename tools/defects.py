@@ -175,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(line)
     lacking = missing(matrix, defects, tests, whole=not options.only)
     for line in lacking:
-        say(f"NOT NOTICED: {line}")
+        say(f"LACKING: {line}")
     kept = len(defects) - len({line.partition(":")[0] for line in lacking} & {defect.name for defect in defects})
     say(f"{kept} of {len(defects)} defects are killed")
     return ExitCode.VIOLATED if lacking else ExitCode.OK

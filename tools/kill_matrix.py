@@ -14,7 +14,7 @@ from fixtures.standin.defects import WITHOUT_DEFECT, Defect
 
 CLEAN = "none"
 """In place of a defect's name: the same claims without one. Violated then, they would prove nothing."""
-_REASON_CHARS = 160
+_REASON_CHARS = 110
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

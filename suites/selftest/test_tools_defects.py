@@ -70,19 +70,19 @@ def test_a_defect_that_passes_one_of_its_claims_is_named(
 ) -> None:
     assert main("--only=lost-delete", verdicts={("lost-delete", "V-6"): verdict}) == 1
     said = capsys.readouterr().err
-    assert f"NOT NOTICED: lost-delete: V-6 did not notice it: {verdict}, why" in said
+    assert f"LACKING: lost-delete: V-6 did not notice it: {verdict}, why" in said
     assert "0 of 1 defects are killed" in said
 
 
 def test_a_claim_that_catches_nothing_is_named(main: Main, capsys: pytest.CaptureFixture[str]) -> None:
     passing = {(defect.name, "F-7"): "holds" for defect in CATALOGUE.values()}
     assert main(verdicts=passing) == 1
-    assert "NOT NOTICED: F-7: catches no defect" in capsys.readouterr().err
+    assert "LACKING: F-7: catches no defect" in capsys.readouterr().err
 
 
 def test_a_claim_that_is_violated_anyway_proves_nothing(main: Main, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(f"--only={CLEAN},ids-sorted", verdicts={(CLEAN, "R-1"): "violated"}) == 1
-    assert "NOT NOTICED: R-1 is violated without any defect: why" in capsys.readouterr().err
+    assert "LACKING: R-1 is violated without any defect: why" in capsys.readouterr().err
 
 
 def test_a_second_call_goes_on(main: Main, jobs: list[Job], tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_what_is_kept_can_be_shown_without_a_run(
     told = capsys.readouterr()
     assert len(jobs) == 1
     assert "ids-sorted   node     R-1   violated" in told.out
-    assert "NOT NOTICED: lost-delete: V-6 has not judged it" in told.err
+    assert "LACKING: lost-delete: V-6 has not judged it" in told.err
 
 
 def test_all_claims_may_judge_each_defect(main: Main, jobs: list[Job]) -> None:
