@@ -305,3 +305,12 @@ def test_bounded_staleness_is_broken_by_a_single_late_miss() -> None:
     assert (result.verdict, result.staleness) == (Verdict.HOLDS, Verdict.VIOLATED)
     assert check(history, grace_s=1.5).staleness is Verdict.HOLDS
     assert check(HandMade()).staleness is Verdict.UNKNOWN
+
+
+def test_what_was_seen_and_missed_is_counted_and_listed_in_part() -> None:
+    history = flushed(list(range(20)))
+    history.read(2, list(range(20)), list(range(15)))
+    history.read(4, list(range(20)), [])
+    result = monotonic(history)
+    assert (result.collection, result.node, result.reads, result.seen) == (COLLECTION, NODE, 2, 15)
+    assert [(gap.rows, gap.examples) for gap in result.gaps] == [(15, tuple(range(8)))]
