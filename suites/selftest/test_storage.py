@@ -45,7 +45,8 @@ def test_a_mount_that_never_sees_the_other_is_noticed(tmp_path: Path) -> None:
     examples = Examples(new_trial(), models, (one, two))
     examples.run(7)
     (finding,) = examples._trial.violations
-    assert finding.message.startswith("mount 1 shows .: ENOENT instead of folder, after 0 operations")
+    assert finding.message.startswith("mount 1 shows .: ENOENT instead of folder; ")
+    assert finding.message.endswith(", after 0 operations")
 
 
 def test_a_mount_that_loses_what_is_renamed_is_noticed_with_its_steps(

@@ -36,7 +36,7 @@ OPTIONS: dict[str, Mapping[str, Any]] = {
 }
 
 
-@claim("J-7", PROMISE, source=SOURCE, expected=EXPECTED, needs=("fuse",), witnesses=(FROM_STORE, "stored as asked"))
+@claim("J-7", PROMISE, source=SOURCE, expected=EXPECTED, needs=("fuse",), witnesses=(FROM_STORE,))
 @pytest.mark.parametrize("how", OPTIONS)
 def test_stored_in_other_ways(cluster: Cluster, trial: Trial, names: Names, how: str) -> None:
     options = OPTIONS[how]
