@@ -3,7 +3,7 @@
 PYTHON := .venv/bin/python
 ARGS ?=
 
-.PHONY: help setup cluster test lint clean bench requirements claims images compose mutate
+.PHONY: help setup cluster test lint clean bench requirements claims images compose grid defects mutate
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -30,6 +30,12 @@ compose: setup  ## render compose/ again, the same cluster for Docker Compose; A
 
 bench: setup  ## bring-up, shutdown, insert and checker figures; ARGS=--full adds searches in a million vectors
 	@$(PYTHON) -m suites.performance.bench $(ARGS)
+
+grid: setup  ## the whole fault grid: every role under every fault, 94 cells; ARGS="-k redis" for some
+	@$(PYTHON) -m pytest -m "cluster and grid" $(ARGS)
+
+defects: setup  ## would the suite notice? every seeded defect against its claims, about an hour
+	@$(PYTHON) -m tools.defects $(ARGS)
 
 mutate: setup  ## mutation testing of the checkers and the waits, about half an hour; docs/mutation.md
 	@bash tools/mutate.sh $(ARGS)

@@ -11,9 +11,9 @@ from fixtures.clients import Client
 from fixtures.cluster import Cluster
 from fixtures.errors import InfrastructureError, MissingCapability
 from fixtures.faults import Fault
-from fixtures.history import History
+from fixtures.history import History, Outcome
 from fixtures.plugin import FreshCluster, Names
-from fixtures.waits import observe, pause, wait_until
+from fixtures.waits import Observed, observe, pause, wait_until
 from suites.failover.searching import Searching, Warm, make_collection, warm_up
 from suites.failover.writing import Writing
 from suites.grid.aftermath import WEDGED, judge
@@ -26,6 +26,7 @@ CLIENT_TIMEOUT_S = 20.0
 WRITE_PACE_S = 0.2
 STEADY = 2
 """Batches that are durable before anything is broken."""
+A_FLUSH = "a flush"
 ANSWERS = 10
 """Good answers in a row at each door that show it is well: a wedged one of Mishards' ten workers would show."""
 
@@ -105,16 +106,36 @@ def _recover(cell: Cell, searching: Searching, writing: Writing, broken: list[Fa
     trial = cell.trial
     healed_s = max(fault.ended_s for fault in broken)
     recovery = Recovery.after(cell.cluster, cell.scenario, healed_s - min(fault.began_s for fault in broken))
+    trial.progress(f"{cell.scenario.name}: healed; until all is well, {recovery.within_s:.0f} s at most")
+    seen = _await_all(cell, searching, writing, healed_s, recovery)
+    if seen.value == [A_FLUSH] and _index_build_hangs(cell):
+        # Documented, if nobody measured it: a file that the failed flush left as NEW is never finished.
+        text = "an index build waits for ever for a file of a flush that failed, and holds up every write behind it"
+        trial.deviate(False, text, node=cell.cluster.writer.name)
+        cell.cluster.writer.restart()
+        seen = _await_all(cell, searching, writing, History.now_s(), recovery)
+    writing.require_alive()
+    for missing in seen.value or ():
+        last = [answer for answer in searching.answers(missing) if not answer.good][-1:]
+        why = f": {last[0].error or last[0].wrong[:1]}" if last else ""
+        trial.check(False, f"not well {recovery.within_s:.0f} s after {cell.scenario.name}{why}"[:300], node=missing)
+    if seen.satisfied:
+        trial.measure("all well again", seen.elapsed_s, "s", recovery.within_s)
+    return seen.satisfied
+
+
+def _await_all(
+    cell: Cell, searching: Searching, writing: Writing, since_s: float, recovery: Recovery
+) -> Observed[list[str]]:
+    """Until all doors and writes are well: the value is who is not."""
     refused: list[str] = []
 
     def waited_for() -> list[str]:
         refused.extend(_revive(cell))
-        good = {answer.door for answer in searching.answers(since_s=healed_s) if answer.good}
-        return [door for door in cell.doors if door not in good] + (
-            [] if writing.flushed_since(healed_s) else ["a flush"]
-        )
+        good = {answer.door for answer in searching.answers(since_s=since_s) if answer.good}
+        unwell = [door for door in cell.doors if door not in good]
+        return unwell if writing.flushed_since(since_s) else [*unwell, A_FLUSH]
 
-    cell.trial.progress(f"{cell.scenario.name}: healed; until all is well, {recovery.within_s:.0f} s at most")
     seen = observe(
         waited_for,
         accept=lambda missing: not missing,
@@ -122,16 +143,19 @@ def _recover(cell: Cell, searching: Searching, writing: Writing, broken: list[Fa
         interval_s=0.1,
         give_up=lambda: refused[0] if refused else None,
     )
-    writing.require_alive()
     for complaint in refused:
-        trial.check(False, complaint)
-    for missing in seen.value or () if not refused else ():
-        last = [answer for answer in searching.answers(missing) if not answer.good][-1:]
-        why = f": {last[0].error or last[0].wrong[:1]}" if last else ""
-        trial.check(False, f"not well {recovery.within_s:.0f} s after {cell.scenario.name}{why}"[:300], node=missing)
-    if seen.satisfied:
-        trial.measure("all well again", seen.elapsed_s, "s", recovery.within_s)
-    return seen.satisfied
+        cell.trial.check(False, complaint)
+    return seen
+
+
+def _index_build_hangs(cell: Cell) -> bool:
+    """Whether MySQL was away and the last index build has had no answer.
+
+    CreateIndex ends when no file of the collection is NEW (facts 5.9), one left behind stays so until the next start,
+    and changes wait for each other (facts 4.4).
+    """
+    builds = [operation for operation in cell.history.operations() if operation.kind == "create_index"]
+    return cell.scenario.concerns("mysql") and bool(builds) and builds[-1].outcome is Outcome.UNKNOWN
 
 
 def _revive(cell: Cell) -> list[str]:

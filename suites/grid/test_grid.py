@@ -46,7 +46,7 @@ def cells(group: str) -> pytest.MarkDecorator:
     source=SOURCE,
     expected={
         "1.1.0": deviates(
-            f"killed in the swap of a merge it loses that segment; cut off from MySQL {NO_MYSQL}", "facts 2.6"
+            f"killed in the swap of a merge it loses that segment; without MySQL {NO_MYSQL}", "facts 2.6"
         )
     },
     needs=("fuse",),
