@@ -45,9 +45,7 @@ def cells(group: str) -> pytest.MarkDecorator:
     f"whatever befalls the writer: {KEPT}",
     source=SOURCE,
     expected={
-        "1.1.0": deviates(
-            f"killed in the swap of a merge it loses that segment; without MySQL {NO_MYSQL}", "facts 2.6"
-        )
+        "1.1.0": deviates(f"killed in the swap of a merge it loses that segment; without MySQL {NO_MYSQL}", "facts 2.6")
     },
     needs=("fuse",),
     witnesses=WITNESSES,
