@@ -18,7 +18,7 @@ from pathlib import Path
 from fixtures.compose import render
 from fixtures.compose.render import CONFIGS, FILE, FIRST_LINE, GPU_FILE
 from fixtures.errors import UsageError
-from fixtures.topology import CHOICES, Topology, check, load
+from fixtures.topology import CHOICES, Topology, check, find, names
 
 DONE, REFUSED = 0, 4
 COMPOSE = Path(__file__).resolve().parents[1] / "compose"
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--images", choices=CHOICES["images.source"], help="published (default) or those built here")
     parser.add_argument("--object-store", choices=CHOICES["object_store"], help="default: minio; seaweedfs if local")
     parser.add_argument("--readers", type=int, metavar="N", help="default 2")
-    parser.add_argument("--topology", type=Path, metavar="FILE", help="a TOML file, for all else; options go before it")
+    parser.add_argument("--topology", metavar="NAME", help=f"{', '.join(names())} or FILE.toml; options go before it")
     parser.add_argument("--new-secrets", action="store_true", help="passwords of its own, not those that are published")
     parser.add_argument("-o", "--output", type=Path, default=COMPOSE, metavar="DIR", help="default compose/")
     options = parser.parse_args(arguments)
@@ -62,7 +62,7 @@ def write(files: Mapping[str, str], folder: Path) -> list[Path]:
 
 
 def _topology(options: argparse.Namespace) -> Topology:
-    topology = load(options.topology) if options.topology is not None else Topology()
+    topology = find(options.topology) if options.topology is not None else Topology()
     changes: dict[str, object] = {}
     if options.images is not None:
         changes["images"] = dataclasses.replace(topology.images, source=options.images)

@@ -1,0 +1,147 @@
+"""The named topologies say what their names say, and docs/hardening.md speaks of what there is."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures import topology
+from fixtures.errors import UsageError
+from fixtures.services.milvus import READER, WRITER, render, stand_in_version
+from fixtures.topology import Topology
+from suites.selftest import inner
+from tools import compose
+
+pytestmark = pytest.mark.selftest
+
+HARDENING = inner.PROJECT / "docs" / "hardening.md"
+HARDENED = {
+    "mysql.isolation": ("REPEATABLE-READ", "READ-COMMITTED"),
+    "juicefs.entry_cache_s": (1.0, 0.0),
+    "milvus.reader_recovery_error_ignore": (False, True),
+}
+
+
+def flat(section: Any, prefix: str = "") -> dict[str, object]:
+    """Every setting by its key, as a person writes it."""
+    values: dict[str, object] = {}
+    for field in dataclasses.fields(section):
+        value = getattr(section, field.name)
+        key = f"{prefix}{field.name}"
+        values |= flat(value, f"{key}.") if dataclasses.is_dataclass(value) else {key: value}
+    return values
+
+
+def differences(one: Topology, other: Topology) -> Mapping[str, tuple[object, object]]:
+    ours, theirs = flat(one), flat(other)
+    return {key: (ours[key], theirs[key]) for key in ours if ours[key] != theirs[key] and key != "name"}
+
+
+@pytest.mark.parametrize("name", topology.names())
+def test_each_named_topology_is_right_and_carries_its_name(name: str) -> None:
+    found = topology.find(name)
+    assert found.name == name
+    first_line = (topology.NAMED / f"{name}.toml").read_text(encoding="utf-8").splitlines()[0]
+    assert re.fullmatch(r"# [A-Z].*[.]", first_line), "its first line says what it is"
+
+
+def test_the_article_is_what_runs_by_default() -> None:
+    assert differences(topology.find("article"), Topology()) == {}
+
+
+def test_hardened_is_the_article_with_the_settings_that_mend_something_and_no_other() -> None:
+    assert differences(topology.find("article"), topology.find("hardened")) == HARDENED
+
+
+def test_another_version_differs_in_nothing_else() -> None:
+    assert differences(topology.find("article"), topology.find("milvus-1.1.1")) == {
+        "milvus.version": ("1.1.0", "1.1.1")
+    }
+
+
+def test_a_file_is_read_as_before(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("readers = 3\n", encoding="utf-8")
+    assert topology.find(str(path)).readers == 3
+    path.write_text("readers = 99\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"topology .*mine\.toml: readers = 99: must be 1 to 8"):
+        topology.find(str(path))
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("hardend", r"topology hardend: must be article, hardened, .* or a FILE\.toml; did you mean hardened\?"),
+        ("milvus-1.1", r"topology milvus-1\.1: must be .*; did you mean milvus-1\.1\.1\?"),
+        ("zzz", r"topology zzz: must be article, hardened, milvus-1\.1\.1 or a FILE\.toml$"),
+        ("", r"topology '': must be article"),
+        ("hardened.toml", r"topology hardened\.toml: cannot be read: No such .*; the named one is hardened$"),
+        ("cluster", r"topology cluster: must be .*; the file is \./cluster$"),
+    ],
+)
+def test_a_wrong_name_is_told_the_right_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cluster").write_text("")
+    with pytest.raises(UsageError, match=message):
+        topology.find(word)
+
+
+ONE_CLAIM = """
+@promise("V-1")
+def test_holds(cluster, trial):
+    trial.check(cluster.topology.name == "hardened", "it is another topology")
+"""
+
+
+def test_a_run_takes_a_name_and_single_options_change_it(pytester: pytest.Pytester) -> None:
+    result = inner.run(pytester, ONE_CLAIM, "--topology=hardened", "--readers=3")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["cluster: 1 writer, 3 readers, topology hardened"])
+    assert inner.report(pytester)["topology"]["mysql"] == {"isolation": "READ-COMMITTED"}
+
+
+def test_a_wrong_name_ends_the_run_before_anything_starts(pytester: pytest.Pytester) -> None:
+    inner.write(pytester, ONE_CLAIM)
+    result = pytester.runpytest_inprocess("--topology=hardend")
+    assert result.ret == 4
+    (line,) = (line for line in result.errlines if line.strip())
+    assert line.startswith("ERROR: topology hardend: must be article, ")
+    assert line.endswith("did you mean hardened?")
+    assert inner.events(pytester) == []
+
+
+def test_the_project_for_compose_takes_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compose.main(["--topology=hardened", "-o", str(tmp_path)]) == 0
+    assert "--entry-cache=0.0" in (tmp_path / "compose.yaml").read_text(encoding="utf-8")
+    assert compose.main(["--topology=hardend", "-o", str(tmp_path)]) == 4
+    assert "did you mean hardened?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("all_nodes", "readers", "expected"),
+    [
+        (False, False, {WRITER: "false", READER: "false"}),
+        (False, True, {WRITER: "false", READER: "true"}),
+        (True, False, {WRITER: "true", READER: "true"}),
+    ],
+)
+def test_a_reader_alone_may_ignore_a_log_that_does_not_fit(
+    *, all_nodes: bool, readers: bool, expected: Mapping[str, str]
+) -> None:
+    settings = topology.Milvus(recovery_error_ignore=all_nodes, reader_recovery_error_ignore=readers)
+    for role, ignores in expected.items():
+        config = render(settings, role=role, meta_uri="mysql://", endpoint=("127.0.0.1", 1), folder=Path("/node"))
+        assert f"recovery_error_ignore: {ignores}\n" in config
+
+
+def test_a_stand_in_stands_for_no_other_version() -> None:
+    assert stand_in_version(Topology().milvus.version) == "1.1.0"
+    with pytest.raises(UsageError, match=r"milvus\.version = '1\.1\.1': the stand-ins are those of 1\.1\.0; for"):
+        stand_in_version(topology.find("milvus-1.1.1").milvus.version)
