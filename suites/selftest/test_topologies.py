@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +147,37 @@ def test_a_stand_in_stands_for_no_other_version() -> None:
     assert stand_in_version(Topology().milvus.version) == "1.1.0"
     with pytest.raises(UsageError, match=r"milvus\.version = '1\.1\.1': the stand-ins are those of 1\.1\.0; for"):
         stand_in_version(topology.find("milvus-1.1.1").milvus.version)
+
+
+@cache
+def page() -> str:
+    return HARDENING.read_text(encoding="utf-8")
+
+
+@cache
+def catalogue() -> Mapping[str, str]:
+    """What is expected of each claim, by the committed page, which another test holds against the tests."""
+    rows = (inner.PROJECT / "CLAIMS.md").read_text(encoding="utf-8").splitlines()
+    cells = [row.split(" | ") for row in rows if re.match(r"\| [A-Z]-\d+ \|", row)]
+    return {row[0].removeprefix("| "): row[2] for row in cells}
+
+
+def test_the_page_on_hardening_names_only_claims_that_there_are() -> None:
+    assert set(re.findall(r"\b[A-Z]-\d+\b", page())) <= set(catalogue())
+
+
+def test_the_page_on_hardening_says_what_to_do_about_every_known_deviation() -> None:
+    deviating = {claim for claim, expected in catalogue().items() if "1.1.0: **deviates**" in expected}
+    assert deviating <= set(re.findall(r"\b[A-Z]-\d+\b", page())), "docs/hardening.md says nothing of them"
+    # A claim that holds is no deviation to be mended.
+    mended = {claim for row in page().splitlines() if (claim := row.split(" | ")[0].strip("| ")) in catalogue()}
+    assert mended <= deviating
+
+
+def test_the_page_on_hardening_has_the_settings_of_the_topology_and_keys_that_there_are() -> None:
+    sections = "|".join({key.split(".")[0] for key in flat(Topology()) if "." in key})
+    keys = set(re.findall(rf"`((?:{sections})\.\w+)`", page()))
+    assert keys <= set(flat(Topology()))
+    table = re.findall(r"\| `([\w.]+)` = (\S+) \|$", page(), re.MULTILINE)
+    written = {key: json.loads(value) for key, value in table}
+    assert written == {key: mended for key, (_, mended) in HARDENED.items()}
