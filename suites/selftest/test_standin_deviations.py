@@ -324,6 +324,30 @@ def test_lost_files(mysql: MySQL, tmp_path: Path, fixed: Fixed) -> None:
 
 
 @both
+def test_missing_files(mysql: MySQL, tmp_path: Path, fixed: Fixed) -> None:
+    metadata = Metadata(mysql, tmp_path, fixed)
+    left, gone = (metadata.files.create(metadata.name, FileType.NEW) for _ in range(2))
+    mysql.query("UPDATE TableFiles SET row_count = 5, file_type = 1 WHERE table_id = %s", (metadata.name,))
+    data = vectors(1, 10)
+    for number, file in enumerate((left, gone)):
+        rows = slice(5 * number, 5 * number + 5)
+        metadata.layout.segment(file).write(file.file_id, data[rows], np.arange(10)[rows])
+    cache = SegmentCache(1 << 20, 0.7)
+    reading = Reading(metadata.collections, metadata.files, FilesInUse(), cache, metadata.layout, fixed)
+    asked = [str(left.id), str(gone.id)]
+    assert set(reading.search_in_files(asked, data[:1], 10, {})[0][0].tolist()) == set(range(10))
+    mysql.query("DELETE FROM TableFiles WHERE id = %s", (gone.id,))
+    if fixed:
+        with pytest.raises(NodeError, match="Invalid file id"):
+            reading.search_in_files(asked, data[:1], 10, {})
+    else:
+        assert set(reading.search_in_files(asked, data[:1], 10, {})[0][0].tolist()) - {-1} == set(range(5))
+    with pytest.raises(NodeError, match="Invalid file id"):
+        reading.search_in_files([str(gone.id)], data[:1], 10, {})
+    metadata.pool.close()
+
+
+@both
 def test_orphan_folders(mysql: MySQL, tmp_path: Path, fixed: Fixed) -> None:
     metadata = Metadata(mysql, tmp_path, fixed)
     file = metadata.files.create(metadata.name, FileType.NEW)
