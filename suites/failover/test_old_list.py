@@ -92,7 +92,7 @@ class Growing:
 
 
 @claim(
-    "F-20",
+    "F-21",
     "a search through Mishards whose files are removed while it hangs is complete, or fails and succeeds when repeated",
     source="facts 5.8, 7.5: SearchInFiles leaves out files that MySQL does not know; measured-2 1.3",
     expected={
