@@ -21,7 +21,7 @@ WRITER, READER = "writer", "reader-1"
 NODES = (WRITER, READER)
 LAG_S = 1.0
 AUTO_FLUSH_S = 1.0
-WORK_S = 6.0
+WORK_S = 5.0
 OUTAGE_S = 2.0
 UNFLUSHED_S = AUTO_FLUSH_S + OUTAGE_S + LAG_S
 """How long an acknowledged row may stay unread: until the next automatic flush, an outage meanwhile, and the lag."""

@@ -23,7 +23,7 @@ from suites.selftest.slow_checks import (
 pytestmark = pytest.mark.selftest
 
 ALL = 1000
-HISTORIES = 1200
+HISTORIES = 1000
 FIRST = 150
 NODES = ("writer", NODE)
 
