@@ -314,3 +314,13 @@ def test_what_was_seen_and_missed_is_counted_and_listed_in_part() -> None:
     result = monotonic(history)
     assert (result.collection, result.node, result.reads, result.seen) == (COLLECTION, NODE, 2, 15)
     assert [(gap.rows, gap.examples) for gap in result.gaps] == [(15, tuple(range(8)))]
+
+
+def test_the_result_says_what_it_judged() -> None:
+    history = flushed(list(range(20)))
+    history.read(2, list(range(20)), [])
+    history.read(4, list(range(20)), list(range(20)))
+    result = check(history, level=Level.CALLED)
+    assert (result.collection, result.node, result.level) == (COLLECTION, NODE, Level.CALLED)
+    assert [(miss.rows, miss.examples) for miss in result.misses] == [(20, tuple(range(8)))]
+    assert [row.row for row in result.worst_stale] == list(range(8))
