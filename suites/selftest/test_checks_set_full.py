@@ -1,4 +1,4 @@
-"""Set-full and monotonic reads: on histories made by hand, one for each rule, and against a slow reference."""
+"""Set-full on histories made by hand, one for each rule."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from fixtures.claims import Verdict
 from fixtures.history import Outcome
-from suites.checks.set_full import Level, MonotonicReads, SetFull, check_monotonic, check_set_full
+from suites.checks.set_full import Level, SetFull, check_set_full
 from suites.selftest.hand_made import COLLECTION, NODE, HandMade, flushed
 
 pytestmark = pytest.mark.selftest
@@ -14,10 +14,6 @@ pytestmark = pytest.mark.selftest
 
 def check(history: HandMade, **how: object) -> SetFull:
     return check_set_full(history.operations, collection=COLLECTION, node=NODE, **how)  # type: ignore[arg-type]
-
-
-def monotonic(history: HandMade) -> MonotonicReads:
-    return check_monotonic(history.operations, collection=COLLECTION, node=NODE)
 
 
 def test_rows_that_are_read_as_soon_as_they_are_known_are_stable() -> None:
@@ -227,7 +223,6 @@ def test_the_grace_itself_is_still_allowed() -> None:
 
 def test_an_empty_history_is_unknown() -> None:
     assert check(HandMade()).verdict is Verdict.UNKNOWN
-    assert monotonic(HandMade()).verdict is Verdict.UNKNOWN
 
 
 def test_long_lists_of_rows_are_counted_and_shown_in_part() -> None:
@@ -246,36 +241,6 @@ def test_quantiles_are_taken_over_all_stable_rows() -> None:
     latencies = check(history).stable_latency_s
     assert latencies is not None
     assert (latencies.p0, latencies.p50, latencies.p95, latencies.p99, latencies.p100) == (0.0, 0.0, 1.0, 3.0, 3.0)
-
-
-def test_a_gap_is_a_read_that_misses_what_an_earlier_read_found() -> None:
-    history = flushed([1, 2, 3])
-    history.read(2, [1, 2, 3], [1, 2])
-    gap = history.read(4, [1, 2, 3], [1])
-    history.read(5, [1, 2, 3], [1, 2, 3])
-    result = monotonic(history)
-    assert (result.reads, result.seen) == (3, 3)
-    assert [(found.operation, found.rows, found.examples, found.age_s) for found in result.gaps] == [
-        (gap.index, 1, (2,), 1.5)
-    ]
-    assert result.verdict is Verdict.VIOLATED
-
-
-def test_a_row_that_is_acknowledged_but_not_yet_seen_leaves_no_gap() -> None:
-    history = flushed([1, 2])
-    history.read(2, [1, 2], [1])
-    history.read(3, [1, 2], [1, 2])
-    assert monotonic(history).gaps == ()
-    assert monotonic(history).verdict is Verdict.HOLDS
-
-
-def test_reads_that_overlap_and_deletes_leave_no_gap() -> None:
-    history = flushed([1])
-    history.read(2, [1], [1], took=5)
-    history.read(3, [1], [])
-    history.delete(8, [1])
-    history.read(9, [1], [])
-    assert monotonic(history).gaps == ()
 
 
 def test_a_row_found_and_missed_by_reads_that_overlap_is_never_read() -> None:
@@ -305,15 +270,6 @@ def test_bounded_staleness_is_broken_by_a_single_late_miss() -> None:
     assert (result.verdict, result.staleness) == (Verdict.HOLDS, Verdict.VIOLATED)
     assert check(history, grace_s=1.5).staleness is Verdict.HOLDS
     assert check(HandMade()).staleness is Verdict.UNKNOWN
-
-
-def test_what_was_seen_and_missed_is_counted_and_listed_in_part() -> None:
-    history = flushed(list(range(20)))
-    history.read(2, list(range(20)), list(range(15)))
-    history.read(4, list(range(20)), [])
-    result = monotonic(history)
-    assert (result.collection, result.node, result.reads, result.seen) == (COLLECTION, NODE, 2, 15)
-    assert [(gap.rows, gap.examples) for gap in result.gaps] == [(15, tuple(range(8)))]
 
 
 def test_the_result_says_what_it_judged() -> None:
