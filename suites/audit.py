@@ -41,7 +41,7 @@ def audit(cluster: Cluster, trial: Trial, *, writer_quiet: bool, through_empty_c
     All services must run again. With `writer_quiet` nobody writes, and the rows of MySQL are first awaited to stand
     still, for `budgets.merge_s` (4 s in all); without, only rows that do not change meanwhile are judged (2 s).
     `through_empty_cache` mounts the volume once more, so that all bytes come from the store (1 s more). Raises
-    HarnessErrors, pymysql's and OSErrors if a layer cannot be asked at all.
+    HarnessErrors, pymysql's and minio's errors if another layer than a mount cannot be asked at all.
     """
     if writer_quiet:
         _await_quiet(cluster)
@@ -73,7 +73,7 @@ def collect(cluster: Cluster, mounts: Mapping[str, Path]) -> Layers:
     tables, before = _tables(cluster), _rows(cluster)
     if cluster.topology.juicefs.writeback:
         _await_uploads(cluster)
-    shown = in_parallel({name: partial(walk.look, point, _LOOK_TIMEOUT_S) for name, point in mounts.items()})
+    looked = in_parallel({name: partial(_look, point) for name, point in mounts.items()})
     dump = complaint = None
     objects = None
     if cluster.mounts:
@@ -86,13 +86,22 @@ def collect(cluster: Cluster, mounts: Mapping[str, Path]) -> Layers:
         tables={**tables, **_tables(cluster)},
         rows=sorted(before & after, key=lambda row: row.id),
         segments=frozenset(row.folder for row in before | after),
-        mounts=shown,
+        mounts={name: seen for name, seen in looked.items() if not isinstance(seen, str)},
+        silent={name: seen for name, seen in looked.items() if isinstance(seen, str)},
         metadata=None if dump is None else juicefs_metadata.files(dump),
         objects=objects,
         fsck=complaint or "",
         volume=cluster.volume.name,
         plain=settings.compression == "none" and not settings.encrypted,
     )
+
+
+def _look(point: Path) -> dict[str, walk.Seen] | str:
+    """What a mount shows, or why it shows nothing: no error of ours, but what the audit is there to find."""
+    try:
+        return walk.look(point, _LOOK_TIMEOUT_S)
+    except OSError as error:
+        return str(error)
 
 
 def _persisting(cluster: Cluster, fresh: Mapping[str, Path]) -> Found:

@@ -87,7 +87,7 @@ class Layers:
 
     `mounts` maps a mount's name to its files. `metadata` and `objects` (name to size) are None where they cannot be
     asked. `fsck` is what it complained of. `volume` is its name in the bucket. `plain` is whether objects have the size
-    of what was written: neither compressed nor encrypted.
+    of what was written: neither compressed nor encrypted. `silent` are mounts that could not be looked at, and why.
     """
 
     tables: Mapping[str, Table]
@@ -99,6 +99,7 @@ class Layers:
     fsck: str = ""
     volume: str = "milvus"
     plain: bool = True
+    silent: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,7 @@ class Found:
 def compare(layers: Layers) -> Found:
     """Hold every layer against the next one."""
     found = Found()
+    found.lies += [Lie(f"mount {name}", f"shows nothing: {why}") for name, why in layers.silent.items()]
     found.lies += _mounts_against_metadata(layers, found.compared)
     for row in layers.rows:
         found.lies += _row_against_files(row, layers, found)

@@ -210,6 +210,12 @@ def test_each_way_to_lie_is_named(way: str) -> None:
     assert f"{layer}: {sentence}" in told(compare(layers))
 
 
+def test_a_mount_that_shows_nothing_is_blamed_for_that_alone() -> None:
+    mounts = {name: shown for name, shown in SOUND.mounts.items() if name != "reader-1"}
+    layers = replace(SOUND, mounts=mounts, silent={"reader-1": "no answer from it within 60.0 s"})
+    assert told(compare(layers)) == ["mount reader-1: shows nothing: no answer from it within 60.0 s"]
+
+
 def test_a_file_that_only_some_of_a_shared_folder_show() -> None:
     layers = replace(SOUND, metadata=None, objects=None, mounts={**SOUND.mounts, "reader-1": without(VECTORS)})
     assert told(compare(layers)) == [f"mounts: {VECTORS} is on reader-2, writer, not on reader-1"]

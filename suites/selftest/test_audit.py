@@ -1,0 +1,146 @@
+"""The audit on a running cluster: content with a sound one, and each layer that is made to lie is named."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fixtures import juicefs_metadata
+from fixtures.claims import Claim, Trial, holds
+from fixtures.cluster import Cluster
+from fixtures.services.object_store import BUCKET, S3Store
+from fixtures.topology import JuiceFS, Topology
+from suites.audit import WITNESS, audit, collect
+from suites.layers import FILES, MYSQL, OBJECTS, Found, compare
+from suites.selftest import embedded
+from suites.support import DIMENSION, Rows, insert_flushed
+
+pytestmark = [pytest.mark.selftest, pytest.mark.timeout(180)]
+
+ROWS = 200
+FILES_OF_A_SEGMENT = 4
+# So that what the test does through one mount is seen on the other at once.
+NO_CACHES = JuiceFS(attr_cache_s=0.0, entry_cache_s=0.0, dir_entry_cache_s=0.0, trash_days=0)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with embedded.runtime(tmp_path_factory.mktemp("audit")) as opened:
+        if (reason := opened.why_no_fuse()) is not None:
+            pytest.skip(reason)
+        topology = Topology(readers=1, juicefs=NO_CACHES)
+        with Cluster.start(topology, opened, opened.folders, "audited", seed=1) as started:
+            writer = started.connect("writer")
+            writer.create_collection("audited", DIMENSION).require()
+            insert_flushed(writer, "audited", Rows.make(1, 0, ROWS))
+            yield started
+
+
+def new_trial() -> Trial:
+    return Trial(claim=Claim(id="J-0", promise="it is so", source="here", expected={"1.1.0": holds()}))
+
+
+def look(cluster: Cluster) -> Found:
+    return compare(collect(cluster, {node.name: node.storage for node in cluster.nodes}))
+
+
+def lies(cluster: Cluster) -> set[tuple[str, str]]:
+    return {(lie.layer, lie.sentence) for lie in look(cluster).lies}
+
+
+def vectors(cluster: Cluster) -> Path:
+    """The one file of vectors, as the writer sees it."""
+    (path,) = cluster.writer.storage.glob("tables/audited/*/*.rv")
+    return path
+
+
+@contextlib.contextmanager
+def saved(path: Path) -> Iterator[bytes]:
+    content = path.read_bytes()
+    try:
+        yield content
+    finally:
+        path.write_bytes(content)
+
+
+def test_a_sound_cluster_is_called_so(cluster: Cluster) -> None:
+    trial = new_trial()
+    audit(cluster, trial, writer_quiet=True, through_empty_cache=True)
+    assert not trial.violations
+    assert not trial.notes
+    (witness,) = trial.witnesses
+    assert witness.kind == WITNESS
+    # The bring-up's collection was dropped, its row with that; its files may be there for a while.
+    compared = {str(what): int(str(count)) for what, count in witness.proof.items()}
+    assert compared["rows"] == 1
+    assert compared["objects"] >= FILES_OF_A_SEGMENT
+    assert compared["files on mounts"] == compared["objects"] * (len(cluster.mounts) + 1)
+    assert trial.checks == sum(compared.values())
+
+
+def test_a_file_that_is_gone_makes_its_row_a_lie(cluster: Cluster) -> None:
+    path = vectors(cluster)
+    with saved(path):
+        path.unlink()
+        found = lies(cluster)
+    assert {layer for layer, _ in found} == {MYSQL}
+    assert any(f"{path.name}, which is nowhere" in sentence for _, sentence in found)
+
+
+def test_a_file_that_is_cut_off_is_named(cluster: Cluster) -> None:
+    path = vectors(cluster)
+    with saved(path) as content:
+        path.write_bytes(content[:-100])
+        found = lies(cluster)
+    ((layer, sentence),) = found
+    assert layer == FILES
+    assert f"{len(content) - 100} bytes, its header promises {len(content)}" in sentence
+
+
+def test_a_wrong_row_count_is_mysqls(cluster: Cluster) -> None:
+    cluster.query("UPDATE TableFiles SET row_count = row_count - 1 WHERE table_id = 'audited'")
+    found = lies(cluster)
+    cluster.query("UPDATE TableFiles SET row_count = row_count + 1 WHERE table_id = 'audited'")
+    ((layer, sentence),) = found
+    assert layer == MYSQL
+    assert f"{ROWS} live rows are in the files" in sentence
+
+
+def test_an_object_that_is_gone_is_the_stores_and_told_in_the_report(cluster: Cluster) -> None:
+    assert isinstance(cluster.object_store, S3Store)
+    client = cluster.object_store.client()
+    path = vectors(cluster)
+    name = next(
+        name
+        for file, stored in juicefs_metadata.files(cluster.volume.dump()).items()
+        if file.endswith(path.name)
+        for name in stored.objects
+    )
+    # Both mounts have it in their caches, so that they serve it still: only the store's listing can tell.
+    assert not lies(cluster)
+    with contextlib.closing(client.get_object(BUCKET, name)) as answer:
+        content = answer.read()
+    client.remove_object(BUCKET, name)
+    trial = new_trial()
+    audit(cluster, trial, writer_quiet=False)
+    client.put_object(BUCKET, name, io.BytesIO(content), len(content))
+    (finding,) = trial.violations
+    assert finding.node == OBJECTS
+    assert finding.message.startswith(f"{name} of tables/audited/")
+    assert not lies(cluster)
+
+
+def test_a_folder_without_a_row_is_a_note(cluster: Cluster) -> None:
+    folder = cluster.writer.storage / "tables" / "audited" / "99"
+    folder.mkdir()
+    (folder / "99.rv").write_bytes(bytes(8))
+    found = look(cluster)
+    (folder / "99.rv").unlink()
+    folder.rmdir()
+    assert not found.lies
+    (note,) = [note for note in found.notes if "without a row" in note]
+    assert "tables/audited/99" in note
