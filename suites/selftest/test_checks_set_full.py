@@ -6,7 +6,7 @@ import pytest
 
 from fixtures.claims import Verdict
 from fixtures.history import Outcome
-from suites.checks.set_full import Level, SetFull, check_set_full
+from suites.checks.set_full import Level, Rows, SetFull, check_set_full
 from suites.selftest.hand_made import COLLECTION, NODE, HandMade, flushed
 
 pytestmark = pytest.mark.selftest
@@ -278,5 +278,11 @@ def test_the_result_says_what_it_judged() -> None:
     history.read(4, list(range(20)), list(range(20)))
     result = check(history, level=Level.CALLED)
     assert (result.collection, result.node, result.level) == (COLLECTION, NODE, Level.CALLED)
-    assert [(miss.rows, miss.examples) for miss in result.misses] == [(20, tuple(range(8)))]
+    assert [(miss.invoked_s, miss.rows, miss.examples) for miss in result.misses] == [(2, 20, tuple(range(8)))]
     assert [row.row for row in result.worst_stale] == list(range(8))
+
+
+def test_a_long_run_in_the_midst_of_the_rows_is_missed_as_it_is() -> None:
+    history = flushed(list(range(400)))
+    history.read(2, list(range(100, 300)), list(range(150, 300)))
+    assert check(history).lost == Rows(50, tuple(range(100, 108)))
