@@ -55,48 +55,26 @@ def cut(page: str, limit: int) -> str:
     return "".join(lines[:kept]) + _CUT.format(len(lines) - kept, FILE_NAME)
 
 
-def _verdict(document: Json) -> Iterator[str]:
-    code, claims = document["exit_code"], document["claims"]
-    headline = "Not finished" if code is None else _HEADLINES.get(ExitCode(code), "Not judged")
-    verdicts = [Verdict(claim["verdict"]) for claim in claims]
-    yield f"## {headline}"
-    yield ""
-    yield f"{f'exit code {code}: ' if code is not None else ''}{_text(document['exit_meaning'])}  "
-    yield f"{tally(verdicts, sum(claim['allowed'] for claim in claims))}  "
-    yield f"judged on: {_text(document['judged_on'])}  "
-    yield f"evidence: the artifact of this job (`{FILE_NAME}`, `report.txt`, histories, logs)"
-    yield ""
+def headline(document: Json) -> str:
+    """What the run came to, in a few words."""
+    code = document["exit_code"]
+    return "Not finished" if code is None else _HEADLINES.get(ExitCode(code), "Not judged")
 
 
-def _troubles(document: Json) -> Iterator[str]:
-    error, problems = document["infrastructure_error"], document["problems"]
-    capabilities = document["capabilities"]
-    if error is not None:
-        yield "**A cluster could not be started:**"
-        yield ""
-        # Indented code needs no end, so that it may be cut anywhere.
-        yield from (f"    {line}" for line in error.splitlines())
-        yield ""
-    for problem in problems:
-        yield f"- harness: {_text(problem)}"
-    for name in document["required"]:
-        if (reason := missing(capabilities, name)) is not None:
-            yield f"- required and missing: {_text(name)}: {_text(reason)}"
-    if document["harness_tests_failed"]:
-        yield f"- tests of the harness that failed: {document['harness_tests_failed']}"
-    yield ""
+def counted(document: Json) -> str:
+    """`21 claims: 13 holds, 8 unknown (2 allowed)`."""
+    claims = document["claims"]
+    return tally([Verdict(claim["verdict"]) for claim in claims], sum(claim["allowed"] for claim in claims))
 
 
-def _claims(claims: Sequence[Json]) -> Iterator[str]:
-    """The table, the worst verdicts first: cutting takes what holds."""
-    rows = sorted(claims, key=lambda claim: -Verdict(claim["verdict"]).severity)
-    yield from _table(
-        ("claim", "verdict", "expected", "worst figure of its budget", "seconds", "reason"), map(_row, rows)
-    )
+def worst_first(claims: Sequence[Json]) -> list[Json]:
+    """The claims, the worst verdicts first, else in their order."""
+    return sorted(claims, key=lambda claim: -Verdict(claim["verdict"]).severity)
 
 
-def _row(claim: Json) -> tuple[str, ...]:
-    figures = (
+def figures(claim: Json) -> list[Figure]:
+    """What was measured for a claim."""
+    return [
         Figure(
             name=figure["name"],
             # The report writes infinity as a string.
@@ -105,8 +83,51 @@ def _row(claim: Json) -> tuple[str, ...]:
             budget=None if figure["budget"] is None else float(figure["budget"]),
         )
         for figure in claim["evidence"]["figures"]
-    )
-    worst = worst_figure(figures)
+    ]
+
+
+def required_but_missing(document: Json) -> dict[str, str]:
+    """What --require names and the host lacks, with the reason."""
+    reasons = {name: missing(document["capabilities"], name) for name in document["required"]}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def _verdict(document: Json) -> Iterator[str]:
+    code = document["exit_code"]
+    yield f"## {headline(document)}"
+    yield ""
+    yield f"{f'exit code {code}: ' if code is not None else ''}{_text(document['exit_meaning'])}  "
+    yield f"{counted(document)}  "
+    yield f"judged on: {_text(document['judged_on'])}  "
+    yield f"evidence: the artifact of this job (`{FILE_NAME}`, `report.txt`, histories, logs)"
+    yield ""
+
+
+def _troubles(document: Json) -> Iterator[str]:
+    error, problems = document["infrastructure_error"], document["problems"]
+    if error is not None:
+        yield "**A cluster could not be started:**"
+        yield ""
+        # Indented code needs no end, so that it may be cut anywhere.
+        yield from (f"    {line}" for line in error.splitlines())
+        yield ""
+    for problem in problems:
+        yield f"- harness: {_text(problem)}"
+    for name, reason in required_but_missing(document).items():
+        yield f"- required and missing: {_text(name)}: {_text(reason)}"
+    if document["harness_tests_failed"]:
+        yield f"- tests of the harness that failed: {document['harness_tests_failed']}"
+    yield ""
+
+
+def _claims(claims: Sequence[Json]) -> Iterator[str]:
+    """The table, the worst verdicts first: cutting takes what holds."""
+    heads = ("claim", "verdict", "expected", "worst figure of its budget", "seconds", "reason")
+    yield from _table(heads, map(_row, worst_first(claims)))
+
+
+def _row(claim: Json) -> tuple[str, ...]:
+    worst = worst_figure(figures(claim))
     verdict = claim["verdict"] if claim["verdict"] in (Verdict.HOLDS, claim["expected"]) else f"**{claim['verdict']}**"
     allowed = " (allowed)" if claim["allowed"] else ""
     return (

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fixtures.history import Operation, Outcome
@@ -73,6 +75,21 @@ class HandMade:
         )
         self.operations.append(operation)
         return operation
+
+    def save(self, path: Path, faults: Sequence[tuple[str, float, float | None]] = ()) -> Path:
+        """Put it on disk, as a run would have, with kills of these targets from when to when."""
+        lines = [{"event": "complete", **_plain(operation)} for operation in self.operations]
+        lines += [
+            {"event": "fault", "name": "kill", "target": target, "began_s": began_s, "ended_s": ended_s}
+            for target, began_s, ended_s in faults
+        ]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+        return path
+
+
+def _plain(operation: Operation) -> dict[str, Any]:
+    fields = Operation.__dataclass_fields__
+    return {name: getattr(operation, name) for name in fields} | {"outcome": operation.outcome.value}
 
 
 def flushed(ids: Sequence[int]) -> HandMade:

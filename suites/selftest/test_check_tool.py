@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from fixtures.history import History, Operation, Outcome
+from fixtures.history import History, Outcome
 from suites.selftest.hand_made import COLLECTION, NODE, HandMade, flushed
 from tools.check import main
 
@@ -23,21 +22,9 @@ def written(tmp_path: Path) -> Written:
     """Puts a hand-made history on disk, as a run would have, and gives its path."""
 
     def write(history: HandMade, faults: list[tuple[str, float, float | None]] | None = None) -> str:
-        path = tmp_path / "history.jsonl"
-        lines = [{"event": "complete", **plain(operation)} for operation in history.operations]
-        lines += [
-            {"event": "fault", "name": "kill", "target": target, "began_s": began_s, "ended_s": ended_s}
-            for target, began_s, ended_s in faults or []
-        ]
-        path.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
-        return str(path)
+        return str(history.save(tmp_path / "history.jsonl", faults or ()))
 
     return write
-
-
-def plain(operation: Operation) -> dict[str, Any]:
-    fields = Operation.__dataclass_fields__
-    return {name: getattr(operation, name) for name in fields} | {"outcome": operation.outcome.value}
 
 
 def kept() -> HandMade:
