@@ -12,6 +12,9 @@ import pytest
 from fixtures import juicefs_metadata
 from fixtures.claims import Claim, Trial, holds
 from fixtures.cluster import Cluster
+from fixtures.errors import UsageError
+from fixtures.extras import extra_mount, extra_volume
+from fixtures.runtimes import kernel
 from fixtures.services.object_store import BUCKET, S3Store
 from fixtures.topology import JuiceFS, Milvus, Topology
 from fixtures.waits import wait_until
@@ -135,6 +138,41 @@ def test_an_object_that_is_gone_is_the_stores_and_told_in_the_report(cluster: Cl
     assert finding.node == OBJECTS
     assert finding.message.startswith(f"{name} of tables/audited/")
     assert not lies(cluster)
+
+
+def test_an_extra_mount_shows_the_volume_and_is_gone_afterwards_even_if_killed(cluster: Cluster) -> None:
+    known = set(cluster.site.runtime.leaks(cluster.site.work))
+    with extra_mount(cluster, "killed", {"entry_cache_s": 0.5}) as mount:
+        assert "--entry-cache=0.5" in mount.process.command.argv
+        assert (mount.point / "tables" / "audited").is_dir()
+        assert mount.endpoint[0] not in {service.endpoint[0] for service in cluster.services}, "a host of its own"
+        mount.kill()
+    assert mount.point not in kernel.mounts(mount.point)
+    assert not any(path.exists() for path in mount.outside)
+    assert set(cluster.site.runtime.leaks(cluster.site.work)) == known
+
+
+def test_an_extra_volume_is_another_one_and_leaves_no_metadata(cluster: Cluster) -> None:
+    with extra_volume(cluster, "other", {"trash_days": 3}) as volume, extra_volume(cluster, "another") as another:
+        assert len({volume.url, another.url, cluster.volume.url}) == 3
+        assert juicefs_metadata.files(volume.dump()) == {}
+        assert '"TrashDays": 3' in volume.dump()
+    for number in (1, 2):
+        with cluster.redis.connect(number) as client:
+            assert client.dbsize() == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"entry_cache": 1.0}, r"wrong: unknown entry_cache \(known: attr_cache_s, "),
+        ({"compression": "gzip"}, r"wrong: juicefs\.compression = 'gzip': must be one of none, lz4, zstd"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(cluster: Cluster, options: dict[str, object], message: str) -> None:
+    for extra in (extra_mount, extra_volume):
+        with pytest.raises(UsageError, match=message), extra(cluster, "wrong", options):
+            pass
 
 
 def test_a_folder_without_a_row_is_a_note(cluster: Cluster) -> None:

@@ -52,7 +52,8 @@ def test_two_mounts_as_one_folder(cluster: Cluster, trial: Trial, names: Names, 
         examples = Examples(trial, cluster.site.folder("models"), (both.here, both.there))
         examples.run(seed)
         pause(cluster.budgets.entry_cache_ttl_s, "the kernel's caches to expire")
-        for model, name in examples.finished:
+        # Where they differed already the model has done what the mounts have not.
+        for model, name in () if examples.differed else examples.finished:
             trial.check(
                 tree(model) == tree(cached.point / both.name / name),
                 f"example {name} is not the same on a mount with caches, once they have expired",
