@@ -130,3 +130,36 @@ def test_a_deleted_row_may_be_read_within_the_grace_and_even_come_back() -> None
     assert check(history, grace_s=2.0).findings() == []
     late = check(history, grace_s=1.9)
     assert (late.lingering.examples, late.resurrected.examples) == ((1,), (2,))
+
+
+def test_an_insert_of_unknown_outcome_may_still_come_after_a_delete() -> None:
+    history = flushed([1])
+    history.insert(0, [1], outcome=Outcome.UNKNOWN)
+    history.delete(2, [1])
+    history.flush(3)
+    history.read(4, [1], [1])
+    assert check(history).findings() == []
+
+
+def test_a_delete_in_the_instant_in_which_an_insert_ended_is_not_after_it() -> None:
+    history = HandMade()
+    history.insert(0, [1], took=2)
+    history.delete(2, [1])
+    history.flush(3)
+    history.read(4, [1], [1])
+    assert check(history).findings() == []
+
+
+@pytest.mark.parametrize("kind", ["insert", "delete", "flush"])
+def test_what_another_node_acknowledges_counts_only_where_it_is_asked_to(kind: str) -> None:
+    """The reader did one of the three; without it neither the row nor its delete is acknowledged by the writer."""
+    who = dict.fromkeys(("insert", "delete", "flush"), "writer") | {kind: NODE}
+    history = HandMade()
+    history.insert(0, [1, 2], node=who["insert"])
+    history.flush(1, node=who["flush"])
+    history.delete(2, [1], node=who["delete"])
+    history.flush(3, node=who["flush"])
+    history.read(4, [1], [1])
+    everybody, writer = check(history), check(history, acknowledged_by={"writer"})
+    assert (everybody.acknowledged, everybody.lingering.count) == (2, 1)
+    assert (writer.acknowledged, writer.lingering.count) == ((2, 0) if kind == "delete" else (0, int(kind == "insert")))

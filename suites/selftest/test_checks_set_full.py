@@ -288,14 +288,6 @@ def test_a_long_run_in_the_midst_of_the_rows_is_missed_as_it_is() -> None:
     assert check(history).lost == Rows(50, tuple(range(100, 108)))
 
 
-def test_a_flush_of_another_node_acknowledges_nothing_when_told_so() -> None:
-    history = HandMade()
-    history.insert(0, [1])
-    history.flush(1, node=NODE)
-    history.read(2, [1], [])
-    assert (check(history).acknowledged, check(history, acknowledged_by={"writer"}).acknowledged) == (1, 0)
-
-
 def test_rows_of_a_long_run_that_were_inserted_twice_may_come_twice() -> None:
     history = flushed(list(range(200)))
     history.insert(2, list(range(100, 200)))
