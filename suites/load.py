@@ -1,63 +1,24 @@
 """What clients do while something breaks: writes, reads of new rows, a mix of all else, at every door.
 
-Each piece is a context manager: it begins with the block, ends with it, is paced, and has one call under way per
-thread. All of it is journaled; what it means is for the checkers to say.
+All of it is journaled; what it means is for the checkers to say.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
-from types import TracebackType
 
 import numpy as np
 
 from fixtures.clients import Client
-from fixtures.waits import pause
 from fixtures.wire import IndexType
 from suites.failover.writing import Writing
+from suites.loop import Loop
 from suites.support import DIMENSION, Rows, look_up
 
 FOLLOW_PACE_S = 0.15
 MIX_PACE_S = 0.1
 INSERTED = 40
 TAKEN = 5
-MOST_STEPS = 20_000
-"""Nothing here goes on for ever, whoever forgets to leave the block."""
-
-
-class Loop:
-    """A thread that does one step after another until the block ends. What a step raises is raised there."""
-
-    def __init__(self, name: str, step: Callable[[int], None], pace_s: float) -> None:
-        """`step` is given its number, from 0."""
-        self._step = step
-        self._pace_s = pace_s
-        self._stop = threading.Event()
-        self._failure: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-
-    def __enter__(self) -> Loop:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, _type: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
-        if self._failure is not None and error is None:
-            raise self._failure
-
-    def _run(self) -> None:
-        try:
-            for number in range(MOST_STEPS):
-                if self._stop.is_set():
-                    return
-                self._step(number)
-                pause(self._pace_s, "the pace of the load")
-        except Exception as error:  # noqa: BLE001 - handed to the thread that waits for this one
-            self._failure = error
 
 
 def follow(writing: Writing, clients: Mapping[str, Client], seed: int) -> list[Loop]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 
 from fixtures.claims import Trial
@@ -12,8 +14,9 @@ from fixtures.clients import Client, Reply
 from fixtures.cluster import Cluster
 from fixtures.errors import HarnessError
 from fixtures.history import History, Outcome
-from fixtures.waits import Observed, observe, pause
+from fixtures.waits import Observed, observe
 from fixtures.wire import MetricType
+from suites.loop import Loop
 from suites.oracle import Question
 from suites.support import DIMENSION, Rows, insert_flushed, segment_files
 
@@ -100,28 +103,25 @@ class Searching:
     def __init__(self, warm: Warm, clients: dict[str, Client]) -> None:
         self._warm = warm
         self._doors = list(clients)
-        self._stop = threading.Event()
         self._lock = threading.Lock()
         self._answers: list[Answer] = []
-        self._failures: list[Exception] = []
-        self._threads = [
-            threading.Thread(target=self._run, args=(door, client), name=f"searching {door}", daemon=True)
-            for door, client in clients.items()
+        self._loops = [
+            Loop(f"searching {door}", partial(self._search, door, client), PACE_S) for door, client in clients.items()
         ]
+        self._running = ExitStack()
 
     def __enter__(self) -> Searching:
-        for thread in self._threads:
-            thread.start()
+        for loop in self._loops:
+            self._running.enter_context(loop)
         return self
 
     def __exit__(
-        self, _type: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-        if self._failures and error is None:
-            raise self._failures[0]
+        # All at once: the last search of one may take long.
+        for loop in self._loops:
+            loop.halt()
+        self._running.__exit__(kind, error, trace)
 
     def answers(self, door: str | None = None, since_s: float = 0.0, until_s: float = float("inf")) -> list[Answer]:
         """The answers so far whose search began in the given stretch of time."""
@@ -150,16 +150,11 @@ class Searching:
         for door in self._doors:
             trial.check(any(answer.good for answer in self.answers(door)), "never a good answer", node=door)
 
-    def _run(self, door: str, client: Client) -> None:
-        try:
-            while not self._stop.is_set():
-                began_s = History.now_s()
-                reply = self._warm.ask(client)
-                ended_s = History.now_s()
-                wrong = tuple(self._warm.faults_of(reply)) if reply.ok else ()
-                answer = Answer(door, began_s, ended_s, reply.outcome, wrong, reply.reason, reply.operation.index)
-                with self._lock:
-                    self._answers.append(answer)
-                pause(PACE_S, "the pace of the load")
-        except Exception as error:  # noqa: BLE001 - handed to the thread that waits for this one
-            self._failures.append(error)
+    def _search(self, door: str, client: Client, _number: int) -> None:
+        began_s = History.now_s()
+        reply = self._warm.ask(client)
+        ended_s = History.now_s()
+        wrong = tuple(self._warm.faults_of(reply)) if reply.ok else ()
+        answer = Answer(door, began_s, ended_s, reply.outcome, wrong, reply.reason, reply.operation.index)
+        with self._lock:
+            self._answers.append(answer)

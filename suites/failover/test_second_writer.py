@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from types import TracebackType
-
 import pytest
 
 from fixtures import faults
@@ -16,6 +13,7 @@ from fixtures.history import History
 from fixtures.plugin import FreshCluster, Names
 from fixtures.second_writer import SecondWriter, second_writer
 from fixtures.waits import pause
+from suites.loop import Loop
 from suites.support import (
     DIMENSION,
     Rows,
@@ -30,7 +28,6 @@ from suites.support import (
 
 BATCH = 50
 PACE_S = 0.02
-MOST_BATCHES = 2000
 READ_BACK = 1000
 LATER = 40
 LOCKED = "lock"
@@ -46,33 +43,14 @@ class Inserting:
         self._client = client
         self._collection = collection
         self._seed = seed
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="inserting", daemon=True)
+        self.loop = Loop("inserting", self._insert, PACE_S)
 
-    def __enter__(self) -> Inserting:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """End the load, the call under way included. Harmless a second time."""
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        for number in range(MOST_BATCHES):
-            if self._stop.is_set():
-                return
-            rows = Rows.make(self._seed, number * BATCH, BATCH)
-            if self._client.insert(self._collection, rows.vectors, rows.ids).ok:
-                self.acknowledged.append(rows)
-            else:
-                self.refused += 1
-            pause(PACE_S, "the pace of the load")
+    def _insert(self, number: int) -> None:
+        rows = Rows.make(self._seed, number * BATCH, BATCH)
+        if self._client.insert(self._collection, rows.vectors, rows.ids).ok:
+            self.acknowledged.append(rows)
+        else:
+            self.refused += 1
 
 
 @claim(
@@ -102,14 +80,15 @@ def test_second_writer(fresh_cluster: FreshCluster, trial: Trial, names: Names, 
     settle_log_numbers(cluster, first, bystander, Rows.make(seed, 990_000, 1))
     # Time for an auto flush before it and after it: rows in memory, rows being flushed, rows already flushed.
     around_s = 1.5 * cluster.topology.milvus.auto_flush_interval_s
-    with Inserting(cluster.connect(cluster.writer.name, history=history), shared, seed) as load:
+    load = Inserting(cluster.connect(cluster.writer.name, history=history), shared, seed)
+    with load.loop:
         pause(around_s, "rows of the first writer before the second starts")
         earlier = len(load.acknowledged)
         with second_writer(cluster) as second:
             pause(around_s, "rows of the first writer after the second has started")
             if len(load.acknowledged) > earlier > 0:
                 trial.witness("first wrote meanwhile", batches=len(load.acknowledged), before=earlier)
-            load.stop()
+            load.loop.stop()
             first.flush(shared).require()
             if second.refusal:
                 _check_refused(trial, second)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from dataclasses import dataclass
 from types import TracebackType
@@ -11,9 +10,8 @@ from fixtures import faults
 from fixtures.claims import Trial
 from fixtures.clients import Client
 from fixtures.cluster import Cluster
-from fixtures.errors import HarnessError
 from fixtures.history import History
-from fixtures.waits import pause
+from suites.loop import Loop
 from suites.support import Rows, look_up
 
 # A batch is 1.1 MB, over the least index_file_size (1 MB): no merge joins two, so no fault can hit the swap of a merge,
@@ -52,42 +50,35 @@ class Writing:
         self.refused = 0
         self._client = client
         self._seed = seed
-        self._pace_s = pace_s
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="writing", daemon=True)
+        self._loop = Loop("writing", self._write, pace_s)
 
     def __enter__(self) -> Writing:
         self._client.create_collection(self.collection, WIDTH, index_file_size_mb=1).require()
-        self._thread.start()
+        self._loop.__enter__()
         return self
 
     def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        self._thread.join()
+        self._loop.__exit__(kind, error, trace)
 
     def require_alive(self) -> None:
-        if not self._thread.is_alive():
-            raise HarnessError("the thread that writes died: its own trouble, see its traceback")
+        """Raise what ended the writing early, if anything did."""
+        self._loop.require_alive()
 
     def flushed_since(self, moment_s: float) -> bool:
         """Whether a batch begun after that moment is durable."""
         return bool(self.flushed) and self.flushed[-1].began_s > moment_s
 
-    def _run(self) -> None:
-        for number in range(100_000):
-            if self._stop.is_set():
-                return
-            rows = Rows.make(self._seed, number * BATCH, BATCH, WIDTH)
-            began_s = History.now_s()
-            inserted = self._client.insert(self.collection, rows.vectors, rows.ids)
-            if inserted.ok and self._client.flush(self.collection).ok:
-                self.flushed.append(Batch(number, rows.take(SAMPLE), began_s, History.now_s()))
-            else:
-                self.uncertain += 1
-                self.refused += not inserted.ok
-            pause(self._pace_s, "the pace of the load")
+    def _write(self, number: int) -> None:
+        rows = Rows.make(self._seed, number * BATCH, BATCH, WIDTH)
+        began_s = History.now_s()
+        inserted = self._client.insert(self.collection, rows.vectors, rows.ids)
+        if inserted.ok and self._client.flush(self.collection).ok:
+            self.flushed.append(Batch(number, rows.take(SAMPLE), began_s, History.now_s()))
+        else:
+            self.uncertain += 1
+            self.refused += not inserted.ok
 
 
 def lost_batches(trial: Trial, cluster: Cluster, clients: dict[str, Client], writing: Writing) -> dict[str, list[int]]:

@@ -18,9 +18,6 @@ from suites.grid.scenarios import NODES, Scenario
 from suites.load import Mixing
 from suites.support import Rows, look_up, wait_for_quiet_files
 
-WEDGED = "Can't reconnect until invalid transaction is rolled back"
-"""What Mishards' worker says for ever once its connection to MySQL was reset in the middle (measured-2 1.4)."""
-
 
 def judge(
     cluster: Cluster,

@@ -14,9 +14,9 @@ from fixtures.faults import Fault
 from fixtures.history import History, Outcome
 from fixtures.plugin import FreshCluster, Names
 from fixtures.waits import Observed, observe, pause, wait_until
-from suites.failover.searching import Searching, Warm, make_collection, warm_up
+from suites.failover.searching import WEDGED, Searching, Warm, make_collection, warm_up
 from suites.failover.writing import Writing
-from suites.grid.aftermath import WEDGED, judge
+from suites.grid.aftermath import judge
 from suites.grid.injections import Recovery, duration_s, inject, topology_for
 from suites.grid.scenarios import Scenario
 from suites.load import Mixing, follow
