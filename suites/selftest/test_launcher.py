@@ -111,6 +111,14 @@ def test_a_native_milvus_of_another_version_ends_the_run_before_anything_starts(
     assert len([line for line in result.errlines if line.strip()]) == 1
 
 
+def test_a_stand_in_never_poses_as_another_version(pytester: pytest.Pytester) -> None:
+    inner.write(pytester, ONE_CLAIM)
+    pytester.makeconftest(REAL)
+    result = pytester.runpytest_inprocess("--topology=milvus-1.1.1")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR: milvus.version = '1.1.1': the stand-ins are those of 1.1.0; for another*"])
+
+
 def test_a_mixed_cluster_names_both_kinds_of_nodes(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise InfrastructureError("not in this test")
