@@ -103,6 +103,9 @@ def test_reader_restarts(fresh_cluster: FreshCluster, trial: Trial, names: Names
         hold(not refusal, f"after {after} its start is refused: {_words(refusal)}", node=victim.name)
         if refusal:
             _try_cures(trial, served, victim, history)
+        if not victim.is_alive():
+            # Said above; there is nobody to ask for more.
+            return
         trial.witness("reader restarted", after=after, before=before, now=victim.pid)
         _check_right(trial, served, victim, history)
         trial.progress(f"restarted after {after}")
