@@ -9,6 +9,7 @@ import pytest
 
 from fixtures.history import Outcome, Stored, Window
 from suites.selftest.hand_made import COLLECTION, NODE, HandMade, flushed
+from tools.report import turnbull
 from tools.report.evidence import history as load
 from tools.report.lag import curves, lags
 from tools.report.recovery import recoveries, slowest
@@ -124,13 +125,14 @@ def test_a_row_became_visible_between_its_last_miss_and_the_first_read_that_foun
 
 def test_a_row_that_is_never_seen_keeps_the_curve_below_all() -> None:
     history = flushed([1, 2])
+    history.read(1.5, [1], [1], took=0.0)
     history.read(2, [1, 2], [1])
     drawn = curves(Stored(history.operations, []))
     assert drawn is not None
     (curve,) = drawn.nodes
     assert (curve.rows, curve.unseen) == (2, 1)
-    assert curve.seen_by_s == [None, None, None]
-    assert curve.seen_by.endswith("V50H100")
+    assert (curve.median_s, curve.most_s, curve.seen_by_s) == (0.0, None, None)
+    assert curve.likely == "M0 100L0 50 100 50"
 
 
 @pytest.mark.parametrize("asked", [[2], []])
@@ -161,8 +163,47 @@ def test_curves_have_one_scale() -> None:
         (75, "1 s"),
         (100, "10 s"),
     ]
-    assert [curve.seen_by for curve in drawn.nodes] == ["M0 100H60V0H100", "M0 100H100V0H100"]
-    assert [curve.missed_until for curve in drawn.nodes] == ["M0 100H0V0H100"] * 2
+    assert [curve.likely for curve in drawn.nodes] == [
+        "M0 100L0 100 60 100 60 0 100 0",
+        "M0 100L0 100 100 100 100 0 100 0",
+    ]
+    assert [curve.band for curve in drawn.nodes] == [
+        "M0 0 100 0L100 0 60 0 60 100 0 100z",
+        "M0 0 100 0L100 0 100 0 100 100 0 100z",
+    ]
+    assert [curve.median_s for curve in drawn.nodes] == pytest.approx([0.2512, 10], rel=1e-3)
+
+
+def test_who_is_asked_late_is_not_taken_for_slow() -> None:
+    """Of nine rows that were only asked for after a minute nothing is known; two that were watched decide."""
+    history = flushed(list(range(1, 12)))
+    history.read(1.6, [1, 2], [])
+    history.read(2.4, [1, 2], [1, 2], took=0.1)
+    history.read(60, list(range(1, 12)), list(range(1, 12)))
+    drawn = curves(Stored(history.operations, []))
+    assert drawn is not None
+    (curve,) = drawn.nodes
+    assert (curve.rows, curve.unseen) == (11, 0)
+    assert curve.median_s == curve.most_s == pytest.approx(1.0, rel=0.12)
+    assert (curve.proven_s, curve.seen_by_s) == pytest.approx((0.1, 59.0))
+
+
+def test_turnbull_finds_the_distribution_behind_the_intervals() -> None:
+    """True places are known here, and looked for at random moments only."""
+    random = np.random.default_rng(5)
+    truth = random.choice([2, 5, 8], p=[0.5, 0.3, 0.2], size=20_000)
+    looks = np.sort(random.integers(0, 10, size=(len(truth), 2)), axis=1)
+    earlier, later = looks[:, 0], looks[:, 1]
+    after = np.where(truth > later, later + 1, np.where(truth > earlier, earlier + 1, 0))
+    by = np.where(truth <= earlier, earlier, np.where(truth <= later, later, 9))
+    shares = turnbull.shares(after, by, 10)
+    assert np.cumsum(shares)[[1, 4, 7, 9]] == pytest.approx([0.0, 0.5, 0.8, 1.0], abs=0.03)
+
+
+def test_turnbull_takes_exact_cases_as_they_are_and_the_later_of_a_choice() -> None:
+    places = np.array([0, 3, 3, 7])
+    assert turnbull.shares(places, places, 8) == pytest.approx([0.25, 0, 0, 0.5, 0, 0, 0, 0.25])
+    assert turnbull.shares(np.array([1, 2]), np.array([4, 6]), 8).tolist() == [0, 0, 0, 0, 1, 0, 0, 0]
 
 
 def test_recovery_is_told_of_every_node_that_was_asked() -> None:
