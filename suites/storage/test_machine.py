@@ -20,9 +20,9 @@ from fixtures.plugin import Names
 from fixtures.waits import pause
 from suites.storage.sides import TWO_MOUNTS, error_name, read, sides
 
-EXAMPLES = 4
+EXAMPLES = 3
 STEPS = 25
-ENOUGH = 30
+ENOUGH = 20
 """Operations that must have succeeded: a machine that only ever fails proves nothing."""
 
 NAMES = ("a", "b", "c", "d/a", "d/b", "e")
