@@ -98,7 +98,7 @@ def test_all_evidence_of_a_claim_is_there(run: Path) -> None:
         "reader-1 4 ok, 1 failed, 1 unknown",
         "1 search failed: refused by N.N.N.N:N",
         "kill of reader-1, at 4 s: 2 s",
-        "kill of reader-1 reader-1 0 of 2 after 1.5 s within 1.5 s (asked at 1 s)",
+        "kill of reader-1 reader-1 0 of 2 1 s after 1.5 s within 1.5 s (asked at 1 s)",
         "reader-1 2 1.01 s 1.01 s 0.5 s 2 s",
         "MariaDB 11.8.3",
         "fuse no: no device",

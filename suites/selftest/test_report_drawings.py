@@ -215,7 +215,7 @@ def test_recovery_is_told_of_every_node_that_was_asked() -> None:
     history.add("count", 4, {}, node="mishards", outcome=Outcome.FAILED)
     told = list(recoveries(Stored(history.operations, [kill("reader-1", 4, 6)])))
     assert [(each.node, each.answered, each.first_error, each.well_again) for each in told] == [
-        ("writer", "3 of 3", "none", "never unwell"),
+        ("writer", "3 of 3", "none", "no error"),
         ("reader-1", "0 of 3", "after 0.5 s", "within 1.5 s (asked at 1 s)"),
         ("reader-2", "0 of 3", "after 0.5 s", "not seen well again"),
         ("mishards", "0 of 1", "after 0.5 s", "nobody asked"),
@@ -223,6 +223,20 @@ def test_recovery_is_told_of_every_node_that_was_asked() -> None:
     assert {each.duration for each in told} == {"2 s"}
     assert [each.node for each in slowest(told)] == ["reader-2"]
     assert [each.node for each in slowest(told[:2])] == ["reader-1"]
+
+
+def test_of_nodes_without_an_error_the_one_that_was_held_up_came_out_worst() -> None:
+    history = HandMade()
+    for node, took in (("writer", 0.5), ("reader-1", 4.0), ("reader-2", 0.25)):
+        history.add("search", 3, {}, node=node, took=took)
+        history.add("search", 9, {}, node=node, took=30)
+    told = list(recoveries(Stored(history.operations, [kill("reader-1", 3, 6)])))
+    assert [(each.slowest, each.well_again) for each in told] == [
+        ("0.5 s", "no error"),
+        ("4 s", "no error"),
+        ("0.25 s", "no error"),
+    ]
+    assert [each.node for each in slowest(told)] == ["reader-1"]
 
 
 def test_a_fault_that_was_never_healed_says_so() -> None:
