@@ -108,13 +108,13 @@ def markdown(matrix: Matrix, defects: Sequence[Defect]) -> Iterator[str]:
             cells = (f"`{defect.name}`", _where(defect), defect.breaks, claim, *said)
             yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
     yield ""
-    yield "| claim | catches | without a defect |"
+    yield "| claim | without a defect | kills |"
     yield "|---|---|---|"
     for claim, names in _by_claim(matrix).items():
         clean = matrix.of(CLEAN, claim)
-        yield f"| {claim} | {len(names)}: {', '.join(names) or 'none'} | {clean.verdict if clean else 'not run'} |"
+        yield f"| {claim} | {clean.verdict if clean else 'not run here'} | {len(names)}: {', '.join(names) or 'none'} |"
     for claim, why in WITHOUT_DEFECT.items():
-        yield f"| {claim} | none: {why} | - |"
+        yield f"| {claim} | - | none: {why} |"
 
 
 def _by_claim(matrix: Matrix) -> Mapping[str, list[str]]:
