@@ -270,3 +270,10 @@ def test_recall_allows_for_rounding_in_proportion_to_the_distance() -> None:
 
     assert (found(1000.009, 1000.0), found(1000.011, 1000.0)) == (1.0, 0.0)
     assert (found(0.100009, 0.1), found(0.100011, 0.1)) == (1.0, 0.0)
+
+
+def test_ids_that_are_no_list_are_refused_with_the_operation() -> None:
+    history = HandMade()
+    history.add("insert", 0, {"ids": 7})
+    with pytest.raises(ValueError, match=r"^operation 0: ids must be a list, not 7$"):
+        check_set_full(history.operations, **WHERE)
