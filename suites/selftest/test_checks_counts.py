@@ -137,6 +137,9 @@ def test_changes_are_settled_when_the_last_of_them_is_flushed() -> None:
     history.flush(5, node="reader-1")
     assert settled_s(history.operations, **how) == 5.5
     assert settled_s(history.operations, acknowledged_by={"writer"}, **how) == 3.5
+    history.insert(6, [9])
+    history.flush(7, node="reader-1")
+    assert settled_s(history.operations, acknowledged_by={"writer"}, **how) == math.inf
 
 
 def test_nodes_that_agree_with_the_oracle_have_no_finding() -> None:

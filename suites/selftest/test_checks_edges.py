@@ -58,6 +58,8 @@ def test_a_distance_may_be_off_by_the_tolerance() -> None:
 def test_the_tolerance_is_relative_to_the_scale_where_distances_are_small() -> None:
     small = (0.125, 0.25, 0.5)
     assert knn([1, 2, 3], [*small], [0.125, 0.25, 1.5], exact=small, scale=4.0) == []
+    falling = (0.5, 0.25, 0.125)
+    assert knn([1, 2, 3], [*falling], [1.5, 0.25, 0.125], exact=falling, scale=4.0, descending=True) == []
     assert knn([1, 2, 3], [*small], [0.125, 0.25, 0.75], exact=small, scale=0.5) == ["wrong distance"]
     assert knn([1, 2, 3], [*small], [0.125, 0.25, 0.625], exact=small, scale=0.5) == []
 
@@ -106,6 +108,7 @@ def test_two_empty_answers_are_the_same() -> None:
 def test_small_distances_are_not_compared_as_if_they_were_one() -> None:
     reference = ([1, 2], [0.25, 0.5])
     assert compared(reference, ([1, 2], [0.25, 0.625]), scale=0.5) == []
+    assert compared(([1, 2], [0.5, 0.25]), ([1, 2], [1.5, 0.25]), scale=4.0, descending=True) == []
     assert compared(reference, ([1, 2], [0.25, 0.75]), scale=0.5) == ["distances", "distance of a row"]
 
 

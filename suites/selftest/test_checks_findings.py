@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fixtures.claims import Finding
+from fixtures.history import Outcome
 from suites.checks.counts import RowCount, check_counts, check_stats
 from suites.checks.knn import Expected, check_knn, recall
 from suites.checks.loss import check_loss
@@ -277,3 +278,18 @@ def test_ids_that_are_no_list_are_refused_with_the_operation() -> None:
     history.add("insert", 0, {"ids": 7})
     with pytest.raises(ValueError, match=r"^operation 0: ids must be a list, not 7$"):
         check_set_full(history.operations, **WHERE)
+
+
+def test_what_is_lost_is_measured_to_an_acknowledgement_that_came() -> None:
+    history = flushed([1])
+    history.insert(1, [2], outcome=Outcome.UNKNOWN)
+    history.insert(2, [3])
+    history.read(5, [1, 3], [3])
+    assert check_loss(history.operations, **WHERE).recovery_point_s == 2.0
+
+
+def test_own_rows_are_listed_in_part() -> None:
+    history = flushed(list(range(20)))
+    history.read(5, list(range(20)), [], node="writer")
+    (own,) = check_read_your_writes(history.operations, collection=COLLECTION)
+    assert [(miss.rows, miss.examples) for miss in own.misses] == [(20, tuple(range(8)))]

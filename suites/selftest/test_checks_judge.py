@@ -174,6 +174,8 @@ def test_lost_rows_that_were_never_flushed_count_at_the_level_of_calls_alone() -
     assert judged(history, rules, window)["loss"].verdict is Verdict.VIOLATED
     assert judged(history, Rules(), window)["loss"].says == lost
     assert judged(history, Rules(), window)["loss"].verdict is Verdict.HOLDS
+    assert judged(history, rules, window)["set-full"].verdict is Verdict.VIOLATED
+    assert judged(history, Rules(), window)["set-full"].verdict is Verdict.HOLDS
 
 
 def test_own_writes_are_expected_elsewhere_only_with_a_bound() -> None:
@@ -197,6 +199,14 @@ def test_counts_are_judged_after_the_bound() -> None:
     history.add("count", 3.5, {}, {"value": 5}, node=NODE)
     assert "count" not in judged(history, Rules(bound_s=2.0))
     assert judged(history, Rules(bound_s=1.9))["count"].verdict is Verdict.VIOLATED
+
+
+def test_counts_wait_for_the_flushes_of_those_whose_word_counts() -> None:
+    history = flushed([1])
+    history.insert(3, [2], node=NODE)
+    history.add("count", 4, {}, {"value": 5}, node=NODE)
+    assert "count" not in judged(history, Rules())
+    assert judged(history, Rules(acknowledged_by=["writer"]))["count"].says == "5 rows of 1 to 2 (operation 3)"
 
 
 @pytest.mark.parametrize("reply", [{}, {"value": None}, {"row_count": "many"}])

@@ -293,3 +293,12 @@ def test_rows_of_a_long_run_that_were_inserted_twice_may_come_twice() -> None:
     history.insert(2, list(range(100, 200)))
     history.read(4, list(range(200)), list(range(200)), doubled=list(range(200)))
     assert check(history).doubled == Rows(100, tuple(range(8)))
+
+
+def test_the_greatest_latency_is_not_that_of_99_per_cent() -> None:
+    history = flushed(list(range(200)))
+    history.read(2.5, list(range(200)), list(range(199)))
+    history.read(4, list(range(200)), list(range(200)))
+    latencies = check(history).stable_latency_s
+    assert latencies is not None
+    assert (latencies.p99, latencies.p100) == (0.0, 1.0)
