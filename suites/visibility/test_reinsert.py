@@ -114,9 +114,10 @@ def _check(trial: Trial, client: Client, name: str, batch: Again, *, may_be_stal
     """The new vectors are found, once, and returned by id; the old ones find nothing that is theirs."""
     seen = look_up(client, name, batch.new)
     trial.check(seen.complete, f"{batch.how}: {len(seen.missing)} new vectors are not found", node=client.node)
-    trial.check(not len(seen.doubled), f"{batch.how}: {len(seen.doubled)} ids come twice", node=client.node)
-    left = _found_by_old_vector(client, name, batch)
     hold = trial.deviate if may_be_stale else trial.check
+    # The old row may happen to be the second nearest: an id that comes twice is the same failure.
+    hold(not len(seen.doubled), f"{batch.how}: {len(seen.doubled)} ids come twice", node=client.node)
+    left = _found_by_old_vector(client, name, batch)
     text = f"{batch.how}: {left} of {len(batch.old)} ids are still found by their old vector"
     hold(left == 0, text, node=client.node)
     trial.check(left in (0, len(batch.old)), f"{text}: neither old nor new", node=client.node)
