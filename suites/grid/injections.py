@@ -27,7 +27,7 @@ def topology_for(scenario: Scenario) -> dict[str, object]:
         changes["milvus"] = {"wal_disk_mb": DISK_MB}
     if any(each.role.startswith("reader") and each.how in ("kill", "stop") for each in scenario.breaks):
         # Else a reader may be refused its start for flushes of others (claim F-14), and the cell end there.
-        changes["milvus"] = {"recovery_error_ignore": True}
+        changes["milvus"] = {"reader_recovery_error_ignore": True}
     if any(each.how in _STORE for each in scenario.breaks):
         changes["store_proxy"] = True
     return changes
