@@ -26,6 +26,10 @@ from suites.checks.replay import Miss, Replay, replay, set_reads, told
 __all__ = ["Level", "Miss", "MonotonicReads", "Quantiles", "Rows", "SetFull", "check_monotonic", "check_set_full"]
 
 WORST = 8
+LOST = "acknowledged or read, then lost"
+DOUBLED = "in one answer twice"
+LINGERING = "read after an acknowledged delete"
+"""Rules of `SetFull.findings` that may be documented for some version; told in each finding's facts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +116,10 @@ class SetFull:
     def findings(self) -> list[Finding]:
         """One finding for each kind of broken promise, with the rows concerned."""
         broken = {
-            "acknowledged or read, then lost": self.lost,
-            "in one answer twice": self.doubled,
+            LOST: self.lost,
+            DOUBLED: self.doubled,
             "read but never inserted": self.invented,
-            "read after an acknowledged delete": self.lingering,
+            LINGERING: self.lingering,
             "gone after a delete, then read again": self.resurrected,
         }
         return [

@@ -12,16 +12,11 @@ from fixtures.history import History
 from fixtures.rowids import Ids
 from suites.audit import audit
 from suites.checks.counts import expected_count
-from suites.checks.set_full import SetFull, check_set_full
+from suites.checks.set_full import DOUBLED, LINGERING, LOST, SetFull, check_set_full
 from suites.failover.writing import BATCH, READ_BACK, Writing
 from suites.grid.scenarios import NODES, Scenario
 from suites.load import Mixing
 from suites.support import Rows, look_up, wait_for_quiet_files
-
-
-LOST = "acknowledged or read, then lost"
-DOUBLED = "in one answer twice"
-LINGERING = "read after an acknowledged delete"
 
 
 def judge(

@@ -21,7 +21,9 @@ pytestmark = pytest.mark.grid
 WITNESSES = ("fault", "searched meanwhile", "spread over readers", "wrote before and after")
 KEPT = "nothing flushed is lost, no answer is wrong or partial, all is well again within the budget"
 SOURCE = "the promise of each fault claim (F-1 to F-12), for every fault that this role can meet"
-NO_MYSQL = "a batch in flight is lost though Flush succeeded, or there twice after a replay; a reset can wedge Mishards' workers"
+NO_MYSQL = (
+    "a batch in flight is lost though Flush succeeded, or doubled by a replay; a reset can wedge Mishards' workers"
+)
 
 RunCell = Callable[[Scenario], None]
 
