@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pytest
+
 from fixtures import network
 from fixtures.claims import Trial, claim, holds
 from fixtures.cluster import Cluster
@@ -46,6 +48,7 @@ CUTS = (
 Redis that refuses blocks the writer for four times the outage (measured-2 N5)."""
 
 
+@pytest.mark.beside
 @claim(
     "F-12",
     "a network partition between any two roles: nothing acknowledged lost, no partial answer, recovery within budget",

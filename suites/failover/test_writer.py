@@ -243,6 +243,11 @@ def test_searches_without_a_writer(cluster: Cluster, trial: Trial, names: Names,
     written = Rows.make(seed, 50_000, 100)
     reply = cluster.connect(proxy, history=history).insert(warm.name, written.vectors, written.ids)
     trial.check(reply.ok, f"insert through Mishards after the recovery: {reply.reason}", node=proxy)
+    # What it learnt while the writer was away may serve the other two; of this one it must ask the writer now.
+    later = make_collection(cluster, cluster.connect(cluster.writer.name, history=history), names("later"), seed + 2)
+    asked = later.ask(impatient)
+    wrong = later.faults_of(asked) if asked.ok else [asked.reason]
+    trial.check(not wrong, f"a collection made after the recovery: {wrong[:1]}", node=proxy)
 
 
 def _first_error(answers: list[Answer]) -> str:
