@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
 from pathlib import PurePosixPath
 
+from fixtures.file_types import FileType
 from fixtures.juicefs_metadata import TRASH, StoredFile
 from fixtures.walk import DELETED_DOCS, Seen
 
@@ -21,19 +21,6 @@ VECTORS, IDS, BLOOM, TEMPORARY = ".rv", ".uid", "bloom_filter", "temp_del"
 _HEADER_BYTES = 8
 _ID_BYTES = 8
 _TABLES = "tables"
-
-
-class FileType(IntEnum):
-    """`TableFiles.file_type` (facts 2.3)."""
-
-    NEW = 0
-    RAW = 1
-    TO_INDEX = 2
-    INDEX = 3
-    TO_DELETE = 4
-    NEW_MERGE = 5
-    NEW_INDEX = 6
-    BACKUP = 7
 
 
 def _kind(file_type: int) -> str:

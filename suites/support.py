@@ -47,7 +47,7 @@ class Rows:
         return Rows(np.concatenate([p.ids for p in listed]), np.concatenate([p.vectors for p in listed]))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Sighting:
     """Which of the asked rows a node returned. `missing` and `doubled` are ids; meaningless unless `reply.ok`."""
 
@@ -55,6 +55,12 @@ class Sighting:
     asked: int
     missing: NDArray[np.int64]
     doubled: NDArray[np.int64]
+
+    def __repr__(self) -> str:
+        # The last one seen is part of what a claim says, for a person.
+        if not self.reply.ok:
+            return f"no answer: {self.reply.reason}"
+        return f"{len(self.missing)} of {self.asked} rows missing, {len(self.doubled)} came twice"
 
     @property
     def complete(self) -> bool:

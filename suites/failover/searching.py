@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -14,11 +14,12 @@ from fixtures.clients import Client, Reply
 from fixtures.cluster import Cluster
 from fixtures.errors import HarnessError
 from fixtures.history import History, Outcome
+from fixtures.plugin import Names
 from fixtures.waits import Observed, observe
 from fixtures.wire import MetricType
 from suites.loop import Loop
 from suites.oracle import Question
-from suites.support import DIMENSION, Rows, insert_flushed, segment_files
+from suites.support import DIMENSION, Rows, insert_flushed, segment_files, settle_log_numbers
 
 TOP_K = 10
 # So many that they never all fall to one reader: with six that happens in one run of thirty.
@@ -42,8 +43,15 @@ class Warm:
         return self.question.ask(client, self.name)
 
     def faults_of(self, reply: Reply) -> list[str]:
-        """What is wrong with an answer; a partial one lacks neighbours that the dead part would have given."""
-        return [finding.message for finding in self.question.findings(reply)]
+        """What is wrong with an answer; a partial one lacks neighbours that the dead part would have given.
+
+        Nothing is wrong with an error: where that is not good enough either, see `complaints`.
+        """
+        return [finding.message for finding in self.question.findings(reply)] if reply.ok else []
+
+    def complaints(self, reply: Reply) -> list[str]:
+        """Why this is not the whole answer: the error, or what is wrong with what came."""
+        return self.faults_of(reply) if reply.ok else [reply.reason]
 
 
 def make_collection(cluster: Cluster, writer: Client, name: str, seed: int) -> Warm:
@@ -154,7 +162,20 @@ class Searching:
         began_s = History.now_s()
         reply = self._warm.ask(client)
         ended_s = History.now_s()
-        wrong = tuple(self._warm.faults_of(reply)) if reply.ok else ()
+        wrong = tuple(self._warm.faults_of(reply))
         answer = Answer(door, began_s, ended_s, reply.outcome, wrong, reply.reason, reply.operation.index)
         with self._lock:
             self._answers.append(answer)
+
+
+def warm_before_a_restart(
+    cluster: Cluster, trial: Trial, names: Names, clients: Mapping[str, Client], seed: int
+) -> Warm:
+    """A warm collection at every door, and log numbers with which a node may be restarted (claim F-14)."""
+    writer = clients[cluster.writer.name]
+    warm = make_collection(cluster, writer, names("warm"), seed)
+    warm_up(trial, cluster, warm, clients.values())
+    scratch = names("log_numbers")
+    writer.create_collection(scratch, DIMENSION).require()
+    settle_log_numbers(cluster, writer, scratch, Rows.make(seed, 0, 1))
+    return warm

@@ -12,8 +12,8 @@ from fixtures.cluster import Cluster
 from fixtures.history import History
 from fixtures.plugin import FreshCluster, Names
 from fixtures.waits import Observed, observe, pause
-from suites.failover.searching import Warm, make_collection, warm_up
-from suites.support import DIMENSION, Rows, connect_all, settle_log_numbers
+from suites.failover.searching import Warm, warm_before_a_restart
+from suites.support import connect_all
 
 LATE_S = 3.0
 _OPEN, _EXITED = "its port is open", "it has exited"
@@ -40,12 +40,7 @@ def test_start_without_a_reader(
     cluster = fresh_cluster(mishards={"max_retry": 1})
     mishards, reader = cluster.mishards, cluster.readers[0]
     clients = connect_all(cluster, history)
-    writer = clients[cluster.writer.name]
-    warm = make_collection(cluster, writer, names("warm"), seed)
-    warm_up(trial, cluster, warm, clients.values())
-    scratch = names("log_numbers")
-    writer.create_collection(scratch, DIMENSION).require()
-    settle_log_numbers(cluster, writer, scratch, Rows.make(seed, 0, 1))
+    warm = warm_before_a_restart(cluster, trial, names, clients, seed)
     budget_s = cluster.budgets.proxy_dead_reader_error_s + cluster.budgets.proxy_restart_s
     with faults.stop(reader, history) as down:
         trial.progress(f"{reader.name} is down: Mishards has {budget_s:.0f} s to start or to give up")
@@ -86,7 +81,7 @@ def _check_honest(cluster: Cluster, trial: Trial, history: History, warm: Warm, 
     """With a reader missing an answer is complete, or an error."""
     proxy = cluster.connect(cluster.mishards.name, history=history, timeout_s=patience_s)
     reply = warm.ask(proxy)
-    partial = warm.faults_of(reply) if reply.ok else []
+    partial = warm.faults_of(reply)
     trial.check(not partial, f"a partial answer: {partial[:1]}", node=proxy.node)
 
 
@@ -107,7 +102,7 @@ def _check_late_reader(cluster: Cluster, trial: Trial, history: History, warm: W
 
     def wrong() -> list[str]:
         reply = warm.ask(proxy)
-        return warm.faults_of(reply) if reply.ok else [reply.reason]
+        return warm.complaints(reply)
 
     served = observe(wrong, accept=lambda found: not found, timeout_s=budget_s, interval_s=0.1)
     if trial.check(served.satisfied, f"with a late reader: {served.last_seen}"[:200], node=node):

@@ -155,5 +155,5 @@ def _refusals(log: str) -> int:
 
 
 def _check_exact(trial: Trial, collection: Warm, reply: Reply, door: str, what: str) -> None:
-    wrong = collection.faults_of(reply) if reply.ok else [reply.reason]
+    wrong = collection.complaints(reply)
     trial.check(not wrong, f"{what}: {wrong[:1]}", node=door)

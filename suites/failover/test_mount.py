@@ -30,14 +30,14 @@ def test_dead_mount(cluster: Cluster, trial: Trial, names: Names, history: Histo
     with faults.kill_mount(cluster.mounts[reader.name], history) as dead:
         for door in (reader.name, cluster.mishards.name):
             reply = warm.ask(clients[door])
-            trial.check(reply.ok and not warm.faults_of(reply), f"a warm search failed: {reply.reason}", node=door)
+            trial.check(not warm.complaints(reply), f"a warm search failed: {reply.reason}", node=door)
         reply = cold.ask(direct)
         if reply.outcome is Outcome.FAILED:
             trial.witness("cold search failed", code=reply.code, reason=reply.reason)
         trial.check(not reply.ok, "a search that could not read its segments was answered", node=reader.name)
         trial.check(reply.code == 1, f"it failed with code {reply.code}, not 1: {reply.reason}", node=reader.name)
         through = cold.ask(clients[cluster.mishards.name])
-        wrong = cold.faults_of(through) if through.ok else []
+        wrong = cold.faults_of(through)
         trial.check(not wrong, f"a partial answer: {wrong[:1]}", node=cluster.mishards.name)
         counted = direct.count(warm.name).require().value
         trial.check(counted == len(warm.rows), f"{counted} rows counted of {len(warm.rows)}", node=reader.name)
@@ -45,7 +45,7 @@ def test_dead_mount(cluster: Cluster, trial: Trial, names: Names, history: Histo
     for door, client in clients.items():
         for collection in (warm, cold):
             reply = collection.ask(client)
-            wrong = collection.faults_of(reply) if reply.ok else [reply.reason]
+            wrong = collection.complaints(reply)
             trial.check(not wrong, f"not healed by the remount: {wrong[:1]}", node=door)
     trial.check(reader.pid == before, "the node was restarted meanwhile", node=reader.name)
     trial.measure("down", dead.ended_s - dead.began_s, "s", node=reader.name)

@@ -10,8 +10,8 @@ from fixtures.cluster import Cluster
 from fixtures.history import History, Outcome
 from fixtures.plugin import FreshCluster, Names
 from fixtures.waits import observe
-from suites.failover.searching import Warm, make_collection, warm_up
-from suites.support import DIMENSION, Rows, connect_all, settle_log_numbers
+from suites.failover.searching import Warm, warm_before_a_restart
+from suites.support import connect_all
 
 STEADY = 20
 
@@ -35,22 +35,17 @@ def test_moved_reader(fresh_cluster: FreshCluster, trial: Trial, names: Names, h
     cluster = fresh_cluster(mishards={"max_retry": 1, "by_name": True})
     reader, proxy = cluster.readers[0], cluster.mishards.name
     clients = connect_all(cluster, history)
-    writer = clients[cluster.writer.name]
-    warm = make_collection(cluster, writer, names("warm"), seed)
-    warm_up(trial, cluster, warm, clients.values())
-    scratch = names("log_numbers")
-    writer.create_collection(scratch, DIMENSION).require()
-    settle_log_numbers(cluster, writer, scratch, Rows.make(seed, 0, 1))
+    warm = warm_before_a_restart(cluster, trial, names, clients, seed)
     patience_s = cluster.budgets.proxy_dead_reader_error_s
     patient = cluster.connect(proxy, history=history, timeout_s=patience_s + 5)
     with moves.move(reader, cluster.mishards, history) as moved:
         direct = warm.ask(cluster.connect(reader.name, history=history))
-        wrong = warm.faults_of(direct) if direct.ok else [direct.reason]
+        wrong = warm.complaints(direct)
         trial.check(not wrong, f"at its new address: {wrong[:1]}", node=reader.name)
         trial.progress(f"moved: Mishards has {patience_s:.0f} s to answer or to fail")
         reply = warm.ask(patient)
         trial.witness("searched while moved", directly=direct.outcome.value, through_mishards=reply.reason or "found")
-        partial = warm.faults_of(reply) if reply.ok else []
+        partial = warm.faults_of(reply)
         trial.check(not partial, f"a wrong answer instead of an error: {partial[:1]}", node=proxy)
         trial.check(reply.outcome is not Outcome.UNKNOWN, "neither an answer nor an error", node=proxy)
         trial.deviate(reply.ok, f"{reader.name} is not found at its new address: {reply.reason}"[:200], node=proxy)
@@ -73,7 +68,7 @@ def _check_well(cluster: Cluster, trial: Trial, history: History, warm: Warm, bu
 
     def faults() -> list[str]:
         reply = warm.ask(proxy)
-        return warm.faults_of(reply) if reply.ok else [reply.reason]
+        return warm.complaints(reply)
 
     well = observe(faults, accept=lambda found: not found, timeout_s=budget_s, interval_s=0.1)
     if trial.check(well.satisfied, f"{when}: {well.last_seen}"[:200], node=proxy.node):

@@ -35,7 +35,7 @@ def test_mishards_restarts(cluster: Cluster, trial: Trial, names: Names, history
     back = cluster.connect(proxy, history=history)
     for _ in range(SEARCHES):
         after = warm.ask(back)
-        wrong = warm.faults_of(after) if after.ok else [after.reason]
+        wrong = warm.complaints(after)
         trial.check(not wrong, f"a wrong answer after the restart: {wrong[:1]}", node=proxy)
         trial.check(
             after.ok and np.array_equal(before.ids, after.ids) and np.allclose(before.distances, after.distances),

@@ -52,13 +52,14 @@ def test_slow_store(fresh_cluster: FreshCluster, trial: Trial, names: Names, his
     patient = cluster.connect(victim, history=history, timeout_s=PATIENCE_S)
     with Searching(warm, doors) as searching:
         pause(SETTLE_S, "searches before the fault")
-        with store_faults.slow(cluster, delay_s=REPLY_DELAY_S, methods=store_faults.READ, history=history) as slow:
+        reads = store_faults.Some(methods=store_faults.READ)
+        with store_faults.slow(cluster, reads, delay_s=REPLY_DELAY_S, history=history) as slow:
             began_s = History.now_s()
             reply = cold.ask(patient)
             ended_s = History.now_s()
         pause(SETTLE_S, "searches after the fault")
     trial.add(slow.witness)
-    wrong = cold.faults_of(reply) if reply.ok else [reply.reason]
+    wrong = cold.complaints(reply)
     trial.check(not wrong, f"the cold search: {wrong[:1]}", node=victim)
     searching.check_never_wrong(trial)
     if reply.elapsed_s >= REPLY_DELAY_S:
@@ -95,8 +96,8 @@ def test_failing_store(fresh_cluster: FreshCluster, trial: Trial, names: Names, 
     warm = make_collection(cluster, clients[writer], names("warm"), seed)
     warm_up(trial, cluster, warm, clients.values())
     phases = (
-        store_faults.errors(cluster, share=SHARE, seed=seed, history=history),
-        store_faults.cut_off(cluster, share=SHARE, seed=seed, history=history),
+        store_faults.errors(cluster, store_faults.Some(share=SHARE, seed=seed), history=history),
+        store_faults.cut_off(cluster, store_faults.Some(share=SHARE, seed=seed), history=history),
         # And nothing but errors, for a while.
         store_faults.errors(cluster, history=history),
     )
@@ -118,7 +119,7 @@ def test_failing_store(fresh_cluster: FreshCluster, trial: Trial, names: Names, 
     for door, client in clients.items():
         for collection in (warm, *cold):
             reply = collection.ask(client)
-            wrong = collection.faults_of(reply) if reply.ok else [reply.reason]
+            wrong = collection.complaints(reply)
             trial.check(not wrong, f"not well again: {wrong[:1]}", node=door)
     clients[writer].flush(writing.collection).require()
     for node, lost in lost_batches(trial, cluster, clients, writing).items():
@@ -131,7 +132,7 @@ def _break(cluster: Cluster, trial: Trial, history: History, phase: Fault, cold:
 
     def ask(client: Client) -> None:
         reply = cold.ask(client)
-        for finding in cold.faults_of(reply) if reply.ok else ():
+        for finding in cold.faults_of(reply):
             trial.check(False, f"a wrong answer instead of an error: {finding}", node=client.node)
         unclear = reply.outcome is Outcome.UNKNOWN
         trial.check(not unclear, f"neither an answer nor an error: {reply.reason}", node=client.node)

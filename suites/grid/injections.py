@@ -61,9 +61,9 @@ _OF_A_SERVICE: Mapping[str, Callable[[Service, str, History], Fault]] = {
 }
 
 _STORE: Mapping[str, Callable[[Cluster, History], Fault]] = {
-    "503": lambda cluster, history: store_faults.errors(cluster, share=0.5, history=history),
+    "503": lambda cluster, history: store_faults.errors(cluster, store_faults.Some(share=0.5), history=history),
     "slow": lambda cluster, history: store_faults.slow(cluster, delay_s=0.5, history=history),
-    "cut-off": lambda cluster, history: store_faults.cut_off(cluster, share=0.5, history=history),
+    "cut-off": lambda cluster, history: store_faults.cut_off(cluster, store_faults.Some(share=0.5), history=history),
 }
 
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from fixtures.file_types import FileType
 from fixtures.juicefs_metadata import StoredFile, files
 from fixtures.walk import Seen
-from suites.layers import FILES, FSCK, MYSQL, OBJECTS, FileType, Found, Layers, Row, Table, compare
+from suites.layers import FILES, FSCK, MYSQL, OBJECTS, Found, Layers, Row, Table, compare
 
 pytestmark = pytest.mark.selftest
 

@@ -17,6 +17,7 @@ import pytest
 from fixtures import topology
 from fixtures.clients import Client
 from fixtures.errors import InfrastructureError
+from fixtures.file_types import FileType
 from fixtures.services.milvus import WRITER, MilvusNode
 from fixtures.services.mysql import DATABASE, USER, MySQL
 from fixtures.standin import meta_schema
@@ -29,7 +30,7 @@ from fixtures.standin.meta_collections import Collections
 from fixtures.standin.meta_files import Files, FilesInUse
 from fixtures.standin.mysql_pool import Pool
 from fixtures.standin.queues import Group, RequestQueues
-from fixtures.standin.rows import CollectionRow, FileRow, FileType, Layout
+from fixtures.standin.rows import CollectionRow, FileRow, Layout
 from fixtures.standin.search import Metric
 from fixtures.standin.search_service import Reading
 from fixtures.standin.segments import IdGenerator, SegmentFolder

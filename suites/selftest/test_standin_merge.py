@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from fixtures.file_types import FileType
 from fixtures.standin.merge import adaptive_groups, layered_groups
-from fixtures.standin.rows import MEGABYTE, CollectionRow, FileRow, FileType
+from fixtures.standin.rows import MEGABYTE, CollectionRow, FileRow
 from fixtures.standin.search import Metric
 from fixtures.standin.validation import Engine
 

@@ -71,7 +71,11 @@ def test_an_s3_client_works_through_it_and_meets_its_faults(volumes: Volumes) ->
     with store_faults.errors(volumes), pytest.raises(minio.error.S3Error, match="SlowDown"):
         client.get_object(BUCKET, "mine")
     broken = pytest.raises(urllib3.exceptions.ProtocolError, match="IncompleteRead")
-    with store_faults.cut_off(volumes, methods=["GET"]), client.get_object(BUCKET, "mine") as reply, broken:
+    with (
+        store_faults.cut_off(volumes, store_faults.Some(methods=["GET"])),
+        client.get_object(BUCKET, "mine") as reply,
+        broken,
+    ):
         reply.read()
     client.remove_object(BUCKET, "mine")
     assert not list(client.list_objects(BUCKET, prefix="min"))

@@ -211,7 +211,7 @@ def _peak_bytes(proxy: StoreProxy) -> int:
 def test_errors_strike_as_told_and_never_reach_the_store(rig: Rig, tmp_path: Path) -> None:
     history = History(tmp_path / "history.jsonl")
     link = rig.connect()
-    with store_faults.errors(rig, methods=store_faults.WRITE, every=3, history=history) as fault:
+    with store_faults.errors(rig, store_faults.Some(methods=store_faults.WRITE, every=3), history=history) as fault:
         said = []
         for number in range(9):
             link.request("PUT", f"/{number}", b"x" * 1000)
@@ -234,7 +234,7 @@ def test_errors_strike_as_told_and_never_reach_the_store(rig: Rig, tmp_path: Pat
 
 def test_a_share_is_drawn_and_the_seed_draws_it_again(rig: Rig) -> None:
     def drawn(seed: int) -> list[int]:
-        with store_faults.errors(rig, share=0.4, seed=seed):
+        with store_faults.errors(rig, store_faults.Some(share=0.4, seed=seed)):
             return [rig.ask("HEAD", "/object")[0] for _ in range(40)]
 
     first = drawn(1)
@@ -243,7 +243,7 @@ def test_a_share_is_drawn_and_the_seed_draws_it_again(rig: Rig) -> None:
 
 
 def test_a_slow_store_is_slow_and_nothing_else(rig: Rig) -> None:
-    with store_faults.slow(rig, delay_s=1.0, methods=["GET"]) as fault:
+    with store_faults.slow(rig, store_faults.Some(methods=["GET"]), delay_s=1.0) as fault:
         assert _timed(lambda: rig.ask("GET", "/object")) >= 1.0
         assert _timed(lambda: rig.ask("HEAD", "/object")) < 1.0
     assert fault.witness.proof["hit"] == 1
@@ -321,7 +321,7 @@ def test_several_at_once_add_up(rig: Rig) -> None:
 
 def test_a_fault_that_struck_nothing_is_none(rig: Rig) -> None:
     missed = pytest.raises(FaultNotEffective, match="none of 1 requests to the object store was struck")
-    with missed, store_faults.errors(rig, methods=["PUT"], every=2):
+    with missed, store_faults.errors(rig, store_faults.Some(methods=["PUT"], every=2)):
         rig.ask("PUT", "/one", b"")
     with store_faults.errors(rig, may_miss=True) as fault:
         pass
@@ -335,7 +335,7 @@ def test_bad_orders_are_refused_in_words(rig: Rig) -> None:
     with pytest.raises(UsageError, match="neither delay_s nor bytes_per_s"):
         store_faults.slow(rig)
     with pytest.raises(UsageError, match=r"every=0, share=1\.0"):
-        store_faults.errors(rig, every=0)
+        store_faults.errors(rig, store_faults.Some(every=0))
     rig_without = SimpleNamespace(store_proxy=None)
     with pytest.raises(UsageError, match="start it with store_proxy = true"):
         store_faults.errors(rig_without)

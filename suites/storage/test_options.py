@@ -125,5 +125,5 @@ def test_node_reads_from_the_store(cluster: Cluster, trial: Trial, names: Names,
     cold = make_collection(cluster, writer, names("cold"), seed)
     with from_store(trial, cluster.mounts[reader.name], len(segment_files(cluster, cold.name))):
         reply = cold.ask(cluster.connect(reader.name, history=history))
-    wrong = cold.faults_of(reply) if reply.ok else [reply.reason]
+    wrong = cold.complaints(reply)
     trial.check(not wrong, f"a search that loads all segments from the store: {wrong[:1]}", node=reader.name)
