@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from fixtures.standin import nearest
 from fixtures.standin.search import FLT_MAX, Metric, merge_top_k, squared_norms, top_k
 from fixtures.standin.segments import SegmentFolder
 from suites.selftest.golden import STORAGE, Call, answer, calls, vectors
@@ -126,6 +127,27 @@ def test_rows_nearer_to_each_other_than_single_precision_products_can_tell_are_o
         exact = ((rows.astype(np.float64) - query.astype(np.float64)) ** 2).sum(axis=1)
         np.testing.assert_array_equal(got, np.argsort(exact, kind="stable")[:10])
         np.testing.assert_allclose(shown, np.sort(exact)[:10], rtol=1e-6)
+
+
+@pytest.mark.parametrize("metric", [Metric.L2, Metric.IP], ids=lambda metric: metric.name)
+@pytest.mark.parametrize("kind", ["spread", "equal ones", "hardly apart", "far queries", "not finite"])
+def test_a_scan_gives_the_same_answer_as_a_product(metric: Metric, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(8)
+    rows = rng.standard_normal((5000, 9)).astype(np.float32)
+    queries = rng.standard_normal((4, 9)).astype(np.float32)
+    if kind == "equal ones":
+        rows, queries = np.round(rows), np.round(queries)
+    elif kind == "hardly apart":
+        rows, queries = rows / np.float32(100) + np.float32(1000), queries / np.float32(100) + np.float32(1000)
+    elif kind == "far queries":
+        queries *= np.float32(1e5)
+    elif kind == "not finite":
+        queries[1], queries[2] = np.nan, np.float32(1e19)
+    product = top_k(rows, queries, metric, 10)
+    monkeypatch.setattr(nearest, "_MANY_ROWS", 1)
+    scan = top_k(rows, queries, metric, 10)
+    np.testing.assert_array_equal(scan[0], product[0])
+    np.testing.assert_array_equal(scan[1], product[1])
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)

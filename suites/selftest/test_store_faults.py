@@ -85,10 +85,10 @@ def test_an_s3_client_works_through_it_and_meets_its_faults(volumes: Volumes) ->
 def test_a_mount_tries_again_and_loses_nothing(volumes: Volumes, kind: str) -> None:
     content = _noise(2, 24 * MIB)
     break_some = getattr(store_faults, kind)
-    with break_some(volumes, every=3, methods=["PUT"]) as fault:
+    with break_some(volumes, store_faults.Some(every=3, methods=["PUT"])) as fault:
         (volumes.one.point / kind).write_bytes(content)
     assert fault.witness.proof["hit"] >= 2
-    with break_some(volumes, every=3, methods=["GET"]) as fault:
+    with break_some(volumes, store_faults.Some(every=3, methods=["GET"])) as fault:
         read = (volumes.other.point / kind).read_bytes()
     assert fault.witness.proof["by_method"]["GET"] >= 2, "it came from the store"
     assert hashlib.sha256(read).digest() == hashlib.sha256(content).digest()
