@@ -96,9 +96,9 @@ def _verdict(document: Json) -> Iterator[str]:
     code = document["exit_code"]
     yield f"## {headline(document)}"
     yield ""
-    yield f"{f'exit code {code}: ' if code is not None else ''}{_text(document['exit_meaning'])}  "
+    yield f"{f'exit code {code}: ' if code is not None else ''}{text(document['exit_meaning'])}  "
     yield f"{counted(document)}  "
-    yield f"judged on: {_text(document['judged_on'])}  "
+    yield f"judged on: {text(document['judged_on'])}  "
     yield f"evidence: the artifact of this job (`{FILE_NAME}`, `report.txt`, histories, logs)"
     yield ""
 
@@ -112,9 +112,9 @@ def _troubles(document: Json) -> Iterator[str]:
         yield from (f"    {line}" for line in error.splitlines())
         yield ""
     for problem in problems:
-        yield f"- harness: {_text(problem)}"
+        yield f"- harness: {text(problem)}"
     for name, reason in required_but_missing(document).items():
-        yield f"- required and missing: {_text(name)}: {_text(reason)}"
+        yield f"- required and missing: {text(name)}: {text(reason)}"
     if document["harness_tests_failed"]:
         yield f"- tests of the harness that failed: {document['harness_tests_failed']}"
     yield ""
@@ -123,7 +123,7 @@ def _troubles(document: Json) -> Iterator[str]:
 def _claims(claims: Sequence[Json]) -> Iterator[str]:
     """The table, the worst verdicts first: cutting takes what holds."""
     heads = ("claim", "verdict", "expected", "worst figure of its budget", "seconds", "reason")
-    yield from _table(heads, map(_row, worst_first(claims)))
+    yield from table(heads, map(_row, worst_first(claims)))
 
 
 def _row(claim: Json) -> tuple[str, ...]:
@@ -131,35 +131,35 @@ def _row(claim: Json) -> tuple[str, ...]:
     verdict = claim["verdict"] if claim["verdict"] in (Verdict.HOLDS, claim["expected"]) else f"**{claim['verdict']}**"
     allowed = " (allowed)" if claim["allowed"] else ""
     return (
-        _text(claim["id"]),
+        text(claim["id"]),
         verdict + allowed,
-        _text(claim["expected"]),
-        _text(beside_budget(worst)) if worst is not None else "-",
+        text(claim["expected"]),
+        text(beside_budget(worst)) if worst is not None else "-",
         f"{claim['duration_s']:.1f}",
-        _text(claim["reason"]),
+        text(claim["reason"]),
     )
 
 
 def _ran(document: Json) -> Iterator[str]:
-    yield f"runtime: {_text(document['runtime'])} ({_text(document['runtime_reason'])}), seed {document['seed']}"
+    yield f"runtime: {text(document['runtime'])} ({text(document['runtime_reason'])}), seed {document['seed']}"
     yield ""
-    yield from _table(("part", "implementation", "version", "image"), map(_part, document["components"]))
+    yield from table(("part", "implementation", "version", "image"), map(_part, document["components"]))
 
 
 def _part(component: Json) -> tuple[str, ...]:
     known = ("name", "implementation", "version")
     # A runtime with images adds what identifies them.
     image = " ".join(str(value) for key, value in component.items() if key not in known and value)
-    return *(_text(component[key]) for key in known), _text(image) or "-"
+    return *(text(component[key]) for key in known), text(image) or "-"
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     for row in (heads, ["---"] * len(heads), *rows):
         yield f"| {' | '.join(row)} |"
     yield ""
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
     """The value on one line, as text: nothing in it is read as Markdown or HTML."""
     line = " ".join(str(value).split()).replace("&", "&amp;").replace("<", "&lt;")
     return "".join(f"\\{letter}" if letter in "\\|`*_[]~#" else letter for letter in line)
@@ -173,9 +173,9 @@ def page(report: Path) -> str:
     except FileNotFoundError:
         return f"**No verdict:** there is no `{file}`; the run ended before it had chosen its tests.\n"
     except OSError as error:
-        return f"**No verdict:** `{file}` cannot be read: {_text(error.strerror)}.\n"
+        return f"**No verdict:** `{file}` cannot be read: {text(error.strerror)}.\n"
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"**No verdict:** `{file}` is no whole report ({type(error).__name__}: {_text(error)}).\n"
+        return f"**No verdict:** `{file}` is no whole report ({type(error).__name__}: {text(error)}).\n"
 
 
 class _Parser(argparse.ArgumentParser):

@@ -61,6 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def write_page(folder: Path) -> Path:
+    """The page of a stored run, in its folder. Raises Unusable."""
+    _page(evidence.load(folder), folder, folder / PAGE_NAME)
+    return folder / PAGE_NAME
+
+
 def _page(document: Json, folder: Path, output: Path) -> str:
     try:
         text = page.render(document, folder, output)

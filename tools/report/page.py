@@ -17,8 +17,13 @@ MARKS = {"holds": "\u2713", "deviates": "\u2248", "unknown": "?", "violated": "\
 
 def render(document: Json, folder: Path, page: Path) -> str:
     """The page about `folder`, to lie at `page`. A document that is no report raises what Python or jinja2 raise."""
+    return fill("page.html", view=View(document, folder, page), marks=MARKS)
+
+
+def fill(name: str, *folders: Path, **values: object) -> str:
+    """A page from a template, which may lie in other folders than the report's and use what lies there."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader([*folders, Path(__file__).parent / "templates"]),
         # Reasons, errors and names come from the cluster: nothing in them may become markup.
         autoescape=True,
         undefined=StrictUndefined,
@@ -26,7 +31,6 @@ def render(document: Json, folder: Path, page: Path) -> str:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
-    template = environment.get_template("page.html")
-    text = template.render(view=View(document, folder, page), marks=MARKS, columns=COLUMNS, max_listed=MAX_LISTED)
+    text = environment.get_template(name).render(columns=COLUMNS, max_listed=MAX_LISTED, **values)
     # A lone surrogate, from a path or a message, cannot be written as UTF-8.
     return str(text).encode("utf-8", "replace").decode("utf-8")
