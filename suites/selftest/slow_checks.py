@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from fixtures.history import Operation, Outcome
+from fixtures.history import Operation, Outcome, Window
 from fixtures.rowids import decode
 from suites.checks.elements import Level
 
@@ -258,3 +260,36 @@ def slow_loss(
         "unflushed": tuple(sorted(lost_unflushed)),
         "recovery_point_s": reach_s,
     }
+
+
+def slow_outages(operations: Sequence[Operation], windows: Sequence[Window], node: str) -> list[dict[str, Any]]:
+    """Stretch by stretch, each of its figures by itself from all calls of the node."""
+    stretches = sorted((window.began_s, math.inf if window.ended_s is None else window.ended_s) for window in windows)
+    while together := [(one, two) for one, two in itertools.combinations(stretches, 2) if two[0] <= one[1]]:
+        one, two = together[0]
+        stretches = sorted([*(s for s in stretches if s not in (one, two)), (one[0], max(one[1], two[1]))])
+    outages: list[dict[str, Any]] = []
+    for began_s, healed_s in stretches:
+        next_s = min((other for other, _ in stretches if other > began_s), default=math.inf)
+        calls = [call for call in operations if call.node == node]
+        during = [call for call in calls if call.invoked_s <= healed_s and ended_s(call) >= began_s]
+        after = [call for call in calls if call.invoked_s > healed_s and ended_s(call) < next_s]
+        failed = [call for call in after if call.outcome is not Outcome.OK]
+        well = [call for call in after if all(call.index > bad.index for bad in failed)]
+        errors_s = [
+            ended_s(call) for call in during + failed if call.outcome is not Outcome.OK and ended_s(call) < next_s
+        ]
+        proof = min(well, key=ended_s, default=None)
+        outages.append(
+            {
+                "asked": len(during),
+                "answered": sum(call.outcome is Outcome.OK for call in during),
+                "asked_after": len(after),
+                "first_error_s": min((at_s - began_s for at_s in errors_s), default=None),
+                "last_error_s": max((ended_s(call) - healed_s for call in failed), default=None),
+                "first_answer_s": min((ended_s(c) - healed_s for c in after if c.outcome is Outcome.OK), default=None),
+                "asked_again_s": proof and proof.invoked_s - healed_s,
+                "recovered_s": proof and ended_s(proof) - healed_s,
+            }
+        )
+    return outages

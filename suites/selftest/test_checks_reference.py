@@ -7,6 +7,7 @@ import functools
 import pytest
 
 from fixtures.history import Operation
+from suites.checks.availability import check_availability
 from suites.checks.loss import check_loss
 from suites.checks.sessions import check_monotonic_writes, check_read_your_writes
 from suites.checks.set_full import Level, Miss, SetFull, check_monotonic, check_set_full
@@ -16,6 +17,7 @@ from suites.selftest.slow_checks import (
     slow_disorders,
     slow_gaps,
     slow_loss,
+    slow_outages,
     slow_read_your_writes,
     slow_set_full,
 )
@@ -139,6 +141,26 @@ def test_rows_are_lost_where_the_slow_checker_says_so(seeds: range) -> None:
         assert told == slow_loss(history, NODE, began_s, grace_s), f"seed {seed}"
         flushed, unflushed = flushed + bool(result.flushed), unflushed + bool(result.unflushed)
     assert min(flushed, unflushed) >= len(seeds) // 100
+
+
+@parts
+def test_outages_are_what_the_slow_checker_says(seeds: range) -> None:
+    told, late = 0, 0
+    for seed in seeds:
+        history, windows = history_of(seed), random_windows(seed)
+        result = check_availability(history, windows, node=NODE, recovery_bound_s=2.0)
+        expected = slow_outages(history, windows, NODE)
+        assert [{key: getattr(outage, key) for key in expected[0]} for outage in result.outages] == expected, seed
+        # An error that ended too late; or else nobody was answered who asked in time.
+        broken = [
+            (one["asked_after"] and one["recovered_s"] is None)
+            or (one["last_error_s"] or 0.0) > 2.0
+            or (one["recovered_s"] or 0.0) > 2.0 >= (one["asked_again_s"] or 0.0)
+            for one in expected
+        ]
+        assert len(result.findings()) == sum(map(bool, broken)), seed
+        told, late = told + any(one["first_error_s"] is not None for one in expected), late + any(broken)
+    assert min(told, late) >= len(seeds) // 20
 
 
 def test_long_runs_are_judged_as_short_ones_are() -> None:
