@@ -1,4 +1,6 @@
-"""The benchmark that `make bench` runs: bring-up, shutdown, the stand-in, the checkers. It measures and judges nothing.
+"""How fast the harness itself is: bring-up, shutdown, the stand-in, the checkers. It measures and judges nothing.
+
+What the article says of the cluster is judged by `python -m suites.performance.claims`, which `make bench` runs.
 
 python -m suites.performance.bench [--full] [--runs N] [--only PART] [--milvus PATH] [--json FILE] [--markdown]
 
@@ -11,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import datetime
-import os
 import signal
 import sys
 import time
@@ -23,17 +23,16 @@ from pathlib import Path
 from fixtures.errors import HarnessError, UsageError
 from fixtures.plugin import programs as given_programs
 from fixtures.plugin.exit_codes import ExitCode
-from fixtures.runtimes import new_run_id
 from fixtures.services import Programs
 from suites.performance import machine
 from suites.performance.bench_checks import measure_checkers
 from suites.performance.bring_up import Part, measure_bring_up
 from suites.performance.clusters import Lifetime, Place
+from suites.performance.commandline import add_options, count, place, require_parent
 from suites.performance.figures import Figure, beside
 from suites.performance.output import Results, as_json, as_text
 from suites.performance.stand_in import Measured, measure_first_searches, measure_insert, measure_searches
 
-PROJECT = Path(__file__).resolve().parents[2]
 PARTS = ("bring-up", "insert", "first-search", "search", "checkers")
 _LONG = ("first-search", "search")
 
@@ -71,8 +70,8 @@ class _Bench:
         if self.options.milvus is not None:
             programs = Programs(milvus_writer=self.options.milvus, milvus_reader=self.options.milvus)
             self.place.say(f"{part}, native Milvus ...")
-            place = dataclasses.replace(self.place, report=self.place.report / "native", programs=programs)
-            native = self._measured(part, place)
+            beside_it = dataclasses.replace(self.place, report=self.place.report / "native", programs=programs)
+            native = self._measured(part, beside_it)
             figures = beside(figures, native.figures, "native Milvus")
             self._add((), (native.lifetime,))
         self._add(figures, (measured.lifetime,))
@@ -93,10 +92,10 @@ def main(arguments: Sequence[str]) -> int:
     """Run the benchmark; the exit code."""
     options = parse(arguments)
     began_s = time.monotonic()
-    bench = _Bench(options, _place(options, began_s))
+    bench = _Bench(options, place(options, began_s))
     failed, code, before = "", ExitCode.OK, machine.usage()
     try:
-        _require_parent(options.json)
+        require_parent(options.json)
         if options.milvus is not None:
             bench.place.say(f"beside the stand-in: Milvus {given_programs.milvus_version(options.milvus)}")
         bench.run()
@@ -126,44 +125,16 @@ def parts_to_run(only: Sequence[str] | None, *, full: bool) -> list[str]:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The options. Ends the program, as argparse does, with a message for a wrong one."""
     parser = argparse.ArgumentParser(prog="suites.performance.bench", description="Measures; judges nothing.")
-    parser.add_argument("--runs", type=_count, default=5, help="clusters brought up side by side (default 5)")
-    parser.add_argument("--serial-runs", type=_count, default=3, help="and one step after the other (default 3)")
-    parser.add_argument("--inserts", type=_count, default=5, help="inserts of 100k x 128 (default 5)")
-    parser.add_argument("--searches", type=_count, default=10, help="warm searches of each kind (default 10)")
-    parser.add_argument("--repeats", type=_count, default=3, help="runs of each checker (default 3)")
+    parser.add_argument("--runs", type=count, default=5, help="clusters brought up side by side (default 5)")
+    parser.add_argument("--serial-runs", type=count, default=3, help="and one step after the other (default 3)")
+    parser.add_argument("--inserts", type=count, default=5, help="inserts of 100k x 128 (default 5)")
+    parser.add_argument("--searches", type=count, default=10, help="warm searches of each kind (default 10)")
+    parser.add_argument("--repeats", type=count, default=3, help="runs of each checker (default 3)")
     parser.add_argument("--full", action="store_true", help="searches of 1M x 128 as well, FLAT and IVF_FLAT")
     parser.add_argument("--only", action="append", choices=PARTS, help="only this part; may be given again")
     parser.add_argument("--milvus", type=Path, metavar="PATH", help="a native milvus_server to measure in the same run")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all values there as well")
-    parser.add_argument("--markdown", action="store_true", help="print the tables as Markdown")
-    parser.add_argument("--seed", type=_count, default=1, help="of vectors (default 1)")
-    parser.add_argument("--report", type=Path, metavar="DIR", help="logs go there (default reports/<time>_bench_<id>)")
-    parser.add_argument(
-        "--work-dir", type=Path, default=Path("/var/tmp"), metavar="DIR", help="data (default /var/tmp)"
-    )
+    add_options(parser)
     return parser.parse_args(arguments)
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number}: must be at least 1")
-    return number
-
-
-def _place(options: argparse.Namespace, began_s: float) -> Place:
-    started = datetime.datetime.now(datetime.timezone.utc)
-    report = options.report or PROJECT / "reports" / f"{started:%Y%m%dT%H%M%SZ}_bench_{new_run_id()}"
-
-    def say(line: str) -> None:
-        print(f"{time.monotonic() - began_s:6.1f} s  {line}", file=sys.stderr, flush=True)
-
-    return Place(report=report, work_parent=options.work_dir, seed=options.seed, say=say)
-
-
-def _require_parent(path: Path | None) -> None:
-    if path is not None and not os.access(path.absolute().parent, os.W_OK):
-        raise UsageError(f"--json {path}: its folder is not there or cannot be written; choose another")
 
 
 def _results(bench: _Bench, before: machine.Usage, took_s: float, failed: str) -> Results:

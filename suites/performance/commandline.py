@@ -1,0 +1,52 @@
+"""What the commands of this folder have in common: where they run, and how they tell a wrong option."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import sys
+import time
+from pathlib import Path
+
+from fixtures.errors import UsageError
+from fixtures.runtimes import new_run_id
+from suites.performance.clusters import Place
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options that all of them take."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all values there as well")
+    parser.add_argument("--markdown", action="store_true", help="print the tables as Markdown")
+    parser.add_argument("--seed", type=count, default=1, help="of vectors (default 1)")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="logs go there (default reports/<time>_bench_<id>)")
+    parser.add_argument(
+        "--work-dir", type=Path, default=Path("/var/tmp"), metavar="DIR", help="data (default /var/tmp)"
+    )
+
+
+def count(text: str) -> int:
+    """A whole number from 1 on, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number}: must be at least 1")
+    return number
+
+
+def place(options: argparse.Namespace, began_s: float) -> Place:
+    """Where the clusters run, by the options; its progress lines go to stderr, with the seconds since `began_s`."""
+    started = datetime.datetime.now(datetime.timezone.utc)
+    report = options.report or PROJECT / "reports" / f"{started:%Y%m%dT%H%M%SZ}_bench_{new_run_id()}"
+
+    def say(line: str) -> None:
+        print(f"{time.monotonic() - began_s:6.1f} s  {line}", file=sys.stderr, flush=True)
+
+    return Place(report=report, work_parent=options.work_dir, seed=options.seed, say=say)
+
+
+def require_parent(path: Path | None) -> None:
+    """Raises UsageError if --json cannot be written there, which is better told before an hour of measuring."""
+    if path is not None and not os.access(path.absolute().parent, os.W_OK):
+        raise UsageError(f"--json {path}: its folder is not there or cannot be written; choose another")
