@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 END_LIMIT_S = 180.0
 """What a run may take to shut its clusters down; each takes some seconds."""
 _LAST_LINES = 20
-# Of a run: the line of a claim, what is going on, a cluster that is up. Its last screen has lines like these, too.
-_SHOWN = re.compile(r"\s*[A-Z]-\d+ |\S+ cluster up in |  \S+: ")
+# Of a run: the line of a claim, what is going on, a cluster that is up. Its last screens have lines like these, too.
+_SHOWN = re.compile(r"\s*[A-Z]-\d+ (?!(holds|deviates|violated|unknown):)|\S+ cluster up in ")
 _LAST_SCREEN = re.compile(r"claim +verdict")
 
 Say = Callable[[str], None]

@@ -39,6 +39,8 @@ UNKNOWN_ROUNDS = 3
 """Runs of each side at most, where the others concluded nothing."""
 
 _RANK = {Verdict.HOLDS: 0, Verdict.DEVIATES: 1, Verdict.VIOLATED: 2}
+_IS = {Verdict.HOLDS: "it holds", Verdict.DEVIATES: "it deviates", Verdict.VIOLATED: "it is violated"}
+_WAS = {Verdict.HOLDS: "held", Verdict.DEVIATES: "only deviated", Verdict.VIOLATED: "was violated"}
 
 
 class Change(str, enum.Enum):
@@ -129,7 +131,7 @@ def _ranks(before: Sequence[Seen], after: Sequence[Seen]) -> Comparison:
         return Comparison(Change.SAME, new.reason)
     if difference > 0:
         return Comparison(Change.WORSE, _after([old], new))
-    return Comparison(Change.BETTER, f"{new.reason}; the baseline {old.verdict.value}: {old.reason}")
+    return Comparison(Change.BETTER, f"{_IS[new.verdict]} ({new.reason}); on the baseline: {old.reason}")
 
 
 def _rates(baseline: Sequence[Seen], candidate: Sequence[Seen]) -> Comparison:
@@ -170,8 +172,4 @@ def _worst(runs: Sequence[Seen]) -> Seen:
 def _after(before: Sequence[Seen], new: Seen) -> str:
     old = _worst(before)
     known = ", as documented for its version" if new.verdict is Verdict.DEVIATES else ""
-    return f"it {new.verdict.value}{known}, and {_was(old.verdict)} on the baseline: {new.reason}"
-
-
-def _was(verdict: Verdict) -> str:
-    return {Verdict.HOLDS: "held", Verdict.DEVIATES: "only deviated"}.get(verdict, verdict.value)
+    return f"{_IS[new.verdict]}{known}, and {_WAS[old.verdict]} on the baseline: {new.reason}"

@@ -15,7 +15,7 @@ from tools.gate.exit_codes import GateCode, decide
 from tools.gate.profiles import CHANCE, Profile
 from tools.gate.runs import Json, Run, Side, bounds
 
-ASKED = "left out, as asked"
+ASKED = "as asked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
