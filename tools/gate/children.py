@@ -24,7 +24,7 @@ END_LIMIT_S = 180.0
 """What a run may take to shut its clusters down; each takes some seconds."""
 _LAST_LINES = 20
 # Of a run: the line of a claim, what is going on, a cluster that is up. Its last screens have lines like these, too.
-_SHOWN = re.compile(r"\s*[A-Z]-\d+ (?!(holds|deviates|violated|unknown):)|\S+ cluster up in ")
+_SHOWN = re.compile(r"\s*[A-Z]-\d+ (?!(holds|deviates|violated|unknown):)|\S+ cluster up in |paired")
 _LAST_SCREEN = re.compile(r"claim +verdict")
 
 Say = Callable[[str], None]

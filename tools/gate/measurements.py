@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
+from fixtures.plugin import programs
 from tools.gate.compare import Change
 from tools.gate.results import Measured
 
 FILE_NAME = "performance.json"
 
 
-def why_not(runtime: str) -> str:
-    """Why nothing is measured on this runtime; empty where it is."""
-    if runtime == "embedded":
-        return ""
-    return f"two clusters side by side are measured on the embedded runtime only, not on {runtime}"
+def why_not(runtime: str, arguments: Iterable[str]) -> str:
+    """Why nothing is measured on this runtime, or with these arguments for pytest; empty where it is."""
+    if runtime != "embedded":
+        return f"two clusters side by side are measured on the embedded runtime only, not on {runtime}"
+    # Its clusters are made from the topologies alone: other programs would be judged there, and stand-ins measured.
+    other = [word for word in arguments if word.partition("=")[0] in programs.OPTION_NAMES]
+    return f"what is measured are the topologies as they are, without {', '.join(other)}" if other else ""
 
 
 def read(file: Path) -> list[Measured]:

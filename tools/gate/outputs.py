@@ -71,6 +71,6 @@ def _claims(known: Json, width: int) -> Iterator[str]:
 def _measured(known: Json) -> Iterator[str]:
     if known["performance"]:
         yield ""
-        yield f"{'measured in turns':<44}{'candidate / baseline':<34}change"
+        yield f"{'measured in turns':<44}{'candidate / baseline':<40}change"
     for each in known["performance"]:
-        yield f"{each['name']:<44}{ratio(each):<34}{each['change']}"
+        yield f"{each['name']:<44}{ratio(each):<40}{each['change']}"

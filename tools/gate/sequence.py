@@ -93,7 +93,9 @@ class Gate:
 
     def _performance(self) -> None:
         results = self.results
-        why_not = ASKED if PERFORMANCE in results.without else measurements.why_not(results.ran_on)
+        why_not = (
+            ASKED if PERFORMANCE in results.without else measurements.why_not(results.ran_on, self.pytest.arguments)
+        )
         if why_not:
             self._left_out(PERFORMANCE, why_not)
             return
@@ -106,6 +108,7 @@ class Gate:
             *self.measure,
             *(f"--baseline={results.baseline.word}", f"--candidate={results.candidate.word}"),
             *(f"--seed={results.seed}", f"--profile={results.profile.name}", f"--report={folder}"),
+            *results.candidate.arguments,
         )
         ended = self.children.run(command, output=folder / "output.txt", limit_s=MEASURE_LIMIT_S)
         trouble = f"{PERFORMANCE}: exit code {ended.code}: {ended.last}" if ended.code != 0 else ""
