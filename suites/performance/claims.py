@@ -41,7 +41,10 @@ class Part:
     full_s: float
 
 
-PARTS: tuple[Part, ...] = ()
+PARTS: tuple[Part, ...] = (
+    # name, module with `measure`, the most it may take in the quick profile and in the full one (s)
+    Part("P-1", "suites.performance.article.first_query", 180, 900),
+)
 
 
 @dataclass(slots=True)

@@ -26,10 +26,10 @@ from fixtures.errors import InfrastructureError
 from fixtures.plugin.figures import number
 from fixtures.services import Programs
 from fixtures.topology import Topology
-from fixtures.waits import Observed, observe
 from suites.performance.clusters import Place, run_cluster
 from suites.performance.intervals import Interval, ratio_of_medians
-from suites.support import Rows, Sighting, front_doors, insert, look_up, watch
+from suites.performance.queries import VISIBLE_WITHIN_S, find, require_found
+from suites.support import Rows, front_doors, insert, watch
 
 MARGIN = 1.25
 """A ratio within it is no difference: two equal clusters side by side on two cores that had much else to do gave ratios
@@ -43,7 +43,6 @@ _DIMENSION = 128
 _APART = 1 << 40
 """Added to ids that must not be those of a batch."""
 _CALL_TIMEOUT_S = 120.0
-_VISIBLE_WITHIN_S = 30.0
 _CLUSTER_BYTES = 2 << 30
 """What a cluster of three nodes takes at most here, its stores and proxy included."""
 _LAST, _STEPS = "visible everywhere after flush", 9
@@ -199,17 +198,17 @@ class _Side:
             yield self._timed("flush", lambda: writer.flush(name).require())
             probe = batch.take([number % rows])
             for kind in ("first query", "warm query"):
-                took_s = [self._found_s(each, name, probe) for each in asked]
+                took_s = [find(each, name, probe).seconds for each in asked]
                 yield self._took(f"{kind}, {whom}", statistics.mean(took_s))
             # Mishards keeps what it learnt of a collection: asked once, it is not new to it when the next batch is.
-            self._found_s(doors[proxy], name, probe)
+            find(doors[proxy], name, probe)
         # One row costs no load: what is left is how long the news takes.
         one = Rows.make(self.seed + 1, 2 * rows * (number + 1), 1, _DIMENSION)
         one = Rows(one.ids + _APART, one.vectors)
         insert(writer, name, one)
         writer.flush(name).require()
-        seen = watch(doors, name, one, timeout_s=_VISIBLE_WITHIN_S)
-        yield self._took(_LAST, max(self._require_found(door, each) for door, each in seen.items()))
+        seen = watch(doors, name, one, timeout_s=VISIBLE_WITHIN_S)
+        yield self._took(_LAST, max(require_found(door, each).seconds for door, each in seen.items()))
 
     def _timed(self, name: str, work: Callable[[], object]) -> str:
         began_s = time.perf_counter()
@@ -219,22 +218,6 @@ class _Side:
     def _took(self, name: str, seconds: float) -> str:
         self.seconds.setdefault(name, []).append(seconds)
         return name
-
-    def _found_s(self, client: Client, name: str, probe: Rows) -> float:
-        """Until a search finds the row, since an answer without it would be quick and worth nothing. Seconds."""
-        seen = observe(
-            lambda: look_up(client, name, probe),
-            accept=lambda sighting: sighting.complete,
-            timeout_s=_VISIBLE_WITHIN_S,
-        )
-        return self._require_found(client.node, seen)
-
-    def _require_found(self, door: str, seen: Observed[Sighting]) -> float:
-        if not seen.satisfied:
-            raise InfrastructureError(
-                f"{self.name}: {door} does not find what was flushed {_VISIBLE_WITHIN_S:.0f} s ago: {seen.last_seen}"
-            )
-        return seen.elapsed_s
 
 
 def _side_by_side(sides: tuple[_Side, _Side], size: Size, say: Callable[[str], None]) -> None:
