@@ -65,8 +65,8 @@ class GateView:
         self.raw = known
         self.tone = _TONES[known["verdict"]]
         self.tally = tally(known)
-        self.chips = [(change, count) for change, count in known["counts"].items() if count]
         order = [change.value for change in Change]
+        self.chips = [(change, known["counts"][change]) for change in order if change in known["counts"]]
         claims = sorted(known["claims"], key=lambda claim: order.index(claim["change"]))
         self.claims = [(claim, verdicts(claim["baseline"]), verdicts(claim["candidate"])) for claim in claims]
         self.told = [
@@ -78,6 +78,9 @@ class GateView:
         self.steps = [step for step in known["steps"] if not step["left_out"]]
         self.bands, self.axis = bands(known["performance"])
         self.versions = list(_versions(known))
+        self.differing = [
+            f"{name} {old} \N{RIGHTWARDS ARROW} {new}" for name, old, new, differs in self.versions if differs
+        ]
         self.stand_in = any("stand-in" in str(known[side]["judged_on"]) for side in ("baseline", "candidate"))
         self.upgrade = _upgrade(report)
         self.pages = {
@@ -110,7 +113,9 @@ def _versions(known: Json) -> list[tuple[str, str, str, bool]]:
     for name in {**before, **after}:
         old, new = version(before.get(name)), version(after.get(name))
         rows.append((name, old, new, old != new))
-    return rows + [(each["key"], each["baseline"], each["candidate"], True) for each in known["settings"]]
+    # Their names differ, of course.
+    settings = [each for each in known["settings"] if each["key"] != "name"]
+    return rows + [(each["key"], each["baseline"], each["candidate"], True) for each in settings]
 
 
 def bands(figures: Sequence[Json]) -> tuple[list[Band], list[tuple[float, str]]]:
