@@ -1,6 +1,7 @@
 """What the article says of the cluster, measured and judged: the benchmark that `make bench` runs.
 
-python -m suites.performance.claims [--profile quick|full] [--only PART] [--limit-s N] [--json FILE] [--markdown]
+python -m suites.performance.claims [--profile quick|full] [--only PART] [--limit-s N] [--compare-dir PATH]
+                                        [--json FILE] [--markdown]
 
 The verdicts go to stdout, progress to stderr, and everything as JSON and as a page with plots to the report folder,
 part by part, so that what a part measured is there if a later one fails. `quick` takes up to 10 minutes, `full` up to
@@ -27,7 +28,7 @@ from fixtures.errors import HarnessError, UsageError
 from fixtures.plugin.exit_codes import ExitCode
 from suites.performance import claims_output, machine
 from suites.performance.clusters import Place
-from suites.performance.commandline import add_options, count, place, require_parent
+from suites.performance.commandline import add_options, compared, count, place, require_parent
 from suites.performance.verdicts import Measured, MeasureFunction, Profile
 
 
@@ -44,6 +45,7 @@ class Part:
 PARTS: tuple[Part, ...] = (
     # name, module with `measure`, the most it may take in the quick profile and in the full one (s)
     Part("P-1", "suites.performance.article.first_query", 180, 900),
+    Part("NAS", "suites.performance.nas.part", 180, 900),
 )
 
 
@@ -63,6 +65,7 @@ def main(arguments: Sequence[str], parts: Sequence[Part] = PARTS) -> int:
     where = place(options, began_s)
     try:
         require_parent(options.json)
+        where = dataclasses.replace(where, compare=compared(options.compare_dir))
         _measure(run, where, options, parts)
     except UsageError as error:
         run.failed.append(str(error))
@@ -126,6 +129,11 @@ def parse(arguments: Sequence[str], parts: Sequence[Part] = PARTS) -> argparse.N
         "--only", action="append", choices=[part.name for part in parts], help="only this part; may be given again"
     )
     parser.add_argument("--limit-s", type=count, metavar="N", help="the most that all parts together may take")
+    parser.add_argument(
+        "--compare-dir",
+        metavar="PATH[,OTHER]",
+        help="a folder of a NAS to compare JuiceFS with, or two mounts of the same one",
+    )
     add_options(parser)
     return parser.parse_args(arguments)
 

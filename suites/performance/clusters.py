@@ -20,7 +20,8 @@ from fixtures.topology import Topology
 class Place:
     """Where the clusters run: their logs go to folders of their own in `report`, their data below `work_parent`.
 
-    `programs` are what plays Milvus in them.
+    `programs` are what plays Milvus in them. `compare` is a folder of another file system to stand beside JuiceFS, or
+    the same folder by two of its mounts; empty if none was given.
     """
 
     report: Path
@@ -28,6 +29,7 @@ class Place:
     seed: int
     say: Callable[[str], None]
     programs: Programs = field(default_factory=Programs)
+    compare: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,17 @@ def place(options: argparse.Namespace, began_s: float) -> Place:
     return Place(report=report, work_parent=options.work_dir, seed=options.seed, say=say)
 
 
+def compared(text: str | None) -> tuple[Path, ...]:
+    """The folders of `--compare-dir PATH` or `PATH,OTHER`; none if it was not given. Raises UsageError."""
+    paths = tuple(Path(word).absolute() for word in text.split(",")) if text is not None else ()
+    if len(paths) > 2:
+        raise UsageError(f"--compare-dir {text}: one folder, or two mounts of the same one with a comma between")
+    for path in paths:
+        if not path.is_dir() or not os.access(path, os.W_OK):
+            raise UsageError(f"--compare-dir {path}: is no folder that can be written; give one of a NAS, say")
+    return paths
+
+
 def require_parent(path: Path | None) -> None:
     """Raises UsageError if --json cannot be written there, which is better told before an hour of measuring."""
     if path is not None and not os.access(path.absolute().parent, os.W_OK):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,88 +13,13 @@ from fixtures.extras import extra_mount
 from fixtures.history import History
 from fixtures.plugin import Names
 from fixtures.waits import observe
+from suites.storage.changes import OTHER_FILE, SAME_FILE, SMALL, Change
 from suites.storage.sides import GONE, TWO_MOUNTS, Sides, read, sides, told, writer_and_reader
 
 ROUNDS = 6
 ROUNDS_WITHOUT_CACHES = 3
-SMALL, LARGE = 4096, 300_000
+LARGE = 300_000
 UNCACHED = "without caches"
-LINES = 200
-
-Change = Callable[[Path, bytes], bytes | str]
-"""Changes a file in some way, closes it, and returns what is to be read then: bytes, or the name of an error."""
-
-
-def _append(path: Path, old: bytes) -> bytes:
-    added = os.urandom(SMALL)
-    with path.open("ab") as file:
-        file.write(added)
-    return old + added
-
-
-def _append_line_by_line(path: Path, old: bytes) -> bytes:
-    lines = [f"line {number}\n".encode() for number in range(LINES)]
-    with path.open("ab") as file:
-        for line in lines:
-            file.write(line)
-            file.flush()
-    return old + b"".join(lines)
-
-
-def _overwrite(path: Path, old: bytes) -> bytes:
-    new = os.urandom(len(old))
-    with path.open("r+b") as file:
-        file.write(new)
-    return new
-
-
-def _write_shorter(path: Path, old: bytes) -> bytes:
-    new = os.urandom(len(old) // 2)
-    path.write_bytes(new)
-    return new
-
-
-def _write_longer(path: Path, old: bytes) -> bytes:
-    new = os.urandom(2 * len(old) + 1)
-    path.write_bytes(new)
-    return new
-
-
-def _rename_over(path: Path, old: bytes) -> bytes:
-    new = os.urandom(len(old))
-    other = path.with_name(f"{path.name}.new")
-    other.write_bytes(new)
-    other.rename(path)
-    return new
-
-
-def _delete(path: Path, _old: bytes) -> str:
-    path.unlink()
-    return GONE
-
-
-def _delete_and_recreate(path: Path, old: bytes) -> bytes:
-    path.unlink()
-    new = os.urandom(len(old) + 1)
-    with path.open("ab") as file:
-        file.write(new)
-        file.flush()
-        os.fsync(file.fileno())
-    return new
-
-
-SAME_FILE: dict[str, Change] = {
-    "append (juicefs #6323)": _append,
-    "append line by line (juicefs #6594)": _append_line_by_line,
-    "overwrite in place": _overwrite,
-    "write anew, shorter": _write_shorter,
-    "write anew, longer": _write_longer,
-}
-OTHER_FILE: dict[str, Change] = {
-    "delete": _delete,
-    "rename over": _rename_over,
-    "delete and re-create (juicefs #6309, #6345)": _delete_and_recreate,
-}
 
 
 @claim(
