@@ -2,8 +2,10 @@
 # ARGS goes to pytest: make cluster ARGS="-k V-4 --readers=3"
 PYTHON := .venv/bin/python
 ARGS ?=
+BASELINE ?= juicefs-1.3.0
+CANDIDATE ?= juicefs-1.4.2
 
-.PHONY: help setup cluster test lint clean bench figures requirements claims images compose grid defects mutate
+.PHONY: help setup cluster test lint clean bench figures requirements claims images compose grid defects mutate gate
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -36,6 +38,9 @@ figures: setup  ## bring-up, shutdown, insert and checker figures; ARGS=--full a
 
 grid: setup  ## the whole fault grid: every role under every fault, 94 cells; ARGS="-k redis" for some
 	@$(PYTHON) -m pytest -m "cluster and grid" $(ARGS)
+
+gate: setup  ## is an upgrade safe? JuiceFS 1.3.0 to 1.4.2, within 20 minutes; BASELINE= CANDIDATE= for others
+	@$(PYTHON) -m tools.gate --baseline $(BASELINE) --candidate $(CANDIDATE) $(ARGS)
 
 defects: setup  ## would the suite notice? every seeded defect against its claims, about an hour
 	@$(PYTHON) -m tools.defects $(ARGS)

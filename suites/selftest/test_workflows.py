@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from suites.selftest import workflows
 from suites.selftest.inner import PROJECT
 from suites.selftest.workflows import Command, Workflow
+from tools.gate.profiles import PROFILES
 
 pytestmark = pytest.mark.selftest
 
@@ -26,8 +28,8 @@ def _named(command: Command) -> str:
     return " ".join(command)[:90]
 
 
-def test_the_three_are_there() -> None:
-    assert set(WORKFLOWS) == {"ci", "cluster", "gpu"}
+def test_they_are_there() -> None:
+    assert set(WORKFLOWS) == {"ci", "cluster", "gate", "gpu"}
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -91,6 +93,34 @@ def test_the_gpu_is_for_nobody_elses_code() -> None:
             "(github.event_name == 'workflow_dispatch' || vars.GPU_RUNNER != '')"
         )
         assert "inputs.runner" in job.body["runs-on"]
+
+
+def test_the_gate_can_be_called_and_says_what_it_found() -> None:
+    gate = WORKFLOWS["gate"]
+    called, by_hand = gate.triggers["workflow_call"], gate.triggers["workflow_dispatch"]
+    assert {"baseline", "candidate", "profile", "runner"} <= set(called["inputs"]) & set(by_hand["inputs"])
+    assert set(called["outputs"]) == {"verdict", "artifact"}
+    (job,) = gate.jobs
+    assert {f"${{{{ jobs.{job.name}.outputs.{name} }}}}" for name in job.body["outputs"]} == {
+        output["value"] for output in called["outputs"].values()
+    }
+    (said,) = [step["run"] for step in job.steps if step.get("id") == "gate"]
+    for name in called["outputs"]:
+        assert f'echo "{name}=' in said, "each output is written"
+    assert by_hand["inputs"]["profile"]["options"] == list(PROFILES)
+
+
+def test_the_page_s_example_calls_the_gate_with_inputs_that_it_has() -> None:
+    page = (PROJECT / "docs" / "gate.md").read_text("utf-8")
+    example = Workflow.parse(page.partition("```yaml")[2].partition("```")[0])
+    called = WORKFLOWS["gate"].triggers["workflow_call"]
+    (call,) = [job for job in example.jobs if "uses" in job.body]
+    assert call.body["uses"].partition("@")[0].endswith("/.github/workflows/gate.yml")
+    given = set(call.body["with"])
+    required = {name for name, entry in called["inputs"].items() if entry.get("required") == "true"}
+    assert required <= given <= set(called["inputs"])
+    used = set(re.findall(r"needs\.gate\.outputs\.(\w+)", page))
+    assert used == set(called["outputs"])
 
 
 def test_each_python_that_is_promised_is_tried() -> None:

@@ -65,8 +65,8 @@ class GateView:
         self.raw = known
         self.tone = _TONES[known["verdict"]]
         self.tally = tally(known)
-        self.chips = [(change, count) for change, count in known["counts"].items() if count]
         order = [change.value for change in Change]
+        self.chips = [(change, known["counts"][change]) for change in order if change in known["counts"]]
         claims = sorted(known["claims"], key=lambda claim: order.index(claim["change"]))
         self.claims = [(claim, verdicts(claim["baseline"]), verdicts(claim["candidate"])) for claim in claims]
         self.told = [
@@ -78,6 +78,7 @@ class GateView:
         self.steps = [step for step in known["steps"] if not step["left_out"]]
         self.bands, self.axis = bands(known["performance"])
         self.versions = list(_versions(known))
+        self.differing = _differing(self.versions)
         self.stand_in = any("stand-in" in str(known[side]["judged_on"]) for side in ("baseline", "candidate"))
         self.upgrade = _upgrade(report)
         self.pages = {
@@ -110,7 +111,22 @@ def _versions(known: Json) -> list[tuple[str, str, str, bool]]:
     for name in {**before, **after}:
         old, new = version(before.get(name)), version(after.get(name))
         rows.append((name, old, new, old != new))
-    return rows + [(each["key"], each["baseline"], each["candidate"], True) for each in known["settings"]]
+    # Their names differ, of course.
+    settings = [each for each in known["settings"] if each["key"] != "name"]
+    return rows + [(each["key"], each["baseline"], each["candidate"], True) for each in settings]
+
+
+def _differing(versions: Sequence[tuple[str, str, str, bool]]) -> list[str]:
+    """What differs in few words; what three mounts have in common is said once."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for name, old, new, differs in versions:
+        if differs:
+            names.setdefault((old, new), []).append(name)
+    more = {pair: f" (and {len(each) - 1} more)" if len(each) > 1 else "" for pair, each in names.items()}
+    arrow = "\N{RIGHTWARDS ARROW}"
+    return [
+        f"{each[0]}{more[old, new]} {old or 'default'} {arrow} {new or 'default'}" for (old, new), each in names.items()
+    ]
 
 
 def bands(figures: Sequence[Json]) -> tuple[list[Band], list[tuple[float, str]]]:

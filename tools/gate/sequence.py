@@ -19,6 +19,7 @@ from tools.gate.runs import Pytest, Run, Side
 MEASURE = (sys.executable, "-m", "tools.gate.measure")
 MEASURE_LIMIT_S = 1800
 AGAIN = "again"
+_NAMED_AT_MOST = 8
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,7 +51,8 @@ class Gate:
 
     def _side(self, side: Side, title: str, name: str, claims: Sequence[str] | Mapping[str, object], seed: int) -> Run:
         nodes = list(dict.fromkeys(test for claim in claims for test in self.tests[claim]))
-        self.say(f"{title} ({side.word}): {len(claims)} claims, seed {seed}")
+        which = ", ".join(claims) if len(claims) <= _NAMED_AT_MOST else f"{len(claims)} claims"
+        self.say(f"{title} ({side.word}): {which}; seed {seed}")
         options = (f"--topology={side.word}", f"--seed={seed}", *side.arguments)
         run = self.pytest.run(name, "cluster", options, nodes)
         if run.ended.code in (ExitCode.USAGE, ExitCode.NOTHING_COLLECTED) and not self.results.runs:

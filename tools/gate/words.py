@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fixtures.plugin.figures import number
+from tools.gate.compare import Change
 from tools.gate.runs import Json
 
 
 def tally(known: Json) -> str:
     """`31 claims: 1 worse, 2 unknown (2 allowed), 3 better, 25 same`."""
     allowed = sum(claim["allowed"] for claim in known["claims"])
-    parts = [f"{count} {change}" for change, count in known["counts"].items() if count]
+    counts = known["counts"]
+    parts = [f"{counts[change.value]} {change.value}" for change in Change if change.value in counts]
     if allowed:
         parts = [f"{part} ({allowed} allowed)" if part.endswith("unknown") else part for part in parts]
     claims = len(known["claims"])
