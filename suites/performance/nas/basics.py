@@ -20,8 +20,8 @@ from suites.storage.sides import error_name, read, told
 
 ROUNDS = 3
 NEW_FILE = "a new file"
-WATCH_S = 10.0
-"""How long the harness looks whether it gets right in the end; what does not is told as that."""
+_THERE_S = 20.0
+"""How long the harness waits for the files to be changed: what is not there by then is told as that."""
 _LIMIT_S = 120.0
 
 
@@ -43,6 +43,7 @@ class Seen:
 
     words: tuple[str, ...]
     right_after_s: float | None
+    watched_s: float
 
     @property
     def holds(self) -> bool:
@@ -54,7 +55,7 @@ class Seen:
         wrong = Counter(word for word in self.words if word != "new")
         counted = ", ".join(f"{word} {count} of {len(self.words)}" for word, count in sorted(wrong.items()))
         after_s = self.right_after_s
-        right = f"not right within {WATCH_S:.0f} s" if after_s is None else f"right after {after_s:.1f} s"
+        right = f"not right within {self.watched_s:.0f} s" if after_s is None else f"right after {after_s:.1f} s"
         return f"{counted}; {right}"
 
 
@@ -77,25 +78,28 @@ class _Round:
         return self.right_after_s is not None
 
 
-def look_at(field: Field) -> dict[str, dict[str, Seen]]:
-    """By file system and case, for those that have two views; the others have nothing to disagree about."""
-    return {who.name: _basics(who) for who in field.all if not who.one_sided}
+def look_at(field: Field, watch_s: float) -> dict[str, dict[str, Seen]]:
+    """By file system and case, for those that have two views; the others have nothing to disagree about.
+
+    What is wrong is looked at for `watch_s`, whether it gets right in the end.
+    """
+    return {who.name: _basics(who, watch_s) for who in field.all if not who.one_sided}
 
 
-def _basics(who: Opponent) -> dict[str, Seen]:
+def _basics(who: Opponent, watch_s: float) -> dict[str, Seen]:
     here, there = who.here / "basics", who.there / "basics"
-    with limited([who], _LIMIT_S):
+    with limited(who.points, _LIMIT_S):
         here.mkdir()
         plan = [(case, here / f"{index}-{turn}") for index, case in enumerate(CASES) for turn in range(ROUNDS)]
         old = {path: os.urandom(SMALL) for case, path in plan if case != NEW_FILE}
         for path, content in old.items():
             path.write_bytes(content)
-        deadline = Deadline(WATCH_S)
+        deadline = Deadline(_THERE_S)
         for path, content in old.items():
             observe(partial(_has, there / path.name, content), timeout_s=deadline.remaining_s)
         rounds = [_change(case, path, there / path.name, old.get(path, b"")) for case, path in plan]
-        observe(lambda: all([each.look() for each in rounds]), timeout_s=WATCH_S)
-    return {case: _seen([each for each in rounds if each.case == case]) for case in CASES}
+        observe(lambda: all([each.look() for each in rounds]), timeout_s=watch_s)
+    return {case: _seen([each for each in rounds if each.case == case], watch_s) for case in CASES}
 
 
 def _has(path: Path, content: bytes) -> bool:
@@ -115,9 +119,10 @@ def _change(case: str, path: Path, other: Path, old: bytes) -> _Round:
     return _Round(case, other, old, new, closed_s, word, 0.0 if word == "new" else None)
 
 
-def _seen(rounds: Sequence[_Round]) -> Seen:
-    after = [each.right_after_s for each in rounds]
-    known = [seconds for seconds in after if seconds is not None]
+def _seen(rounds: Sequence[_Round], watched_s: float) -> Seen:
+    known = [each.right_after_s for each in rounds if each.right_after_s is not None]
     return Seen(
-        words=tuple(each.word for each in rounds), right_after_s=max(known) if len(known) == len(after) else None
+        words=tuple(each.word for each in rounds),
+        right_after_s=max(known) if len(known) == len(rounds) else None,
+        watched_s=watched_s,
     )

@@ -14,7 +14,6 @@ from suites.performance.nas.mix import PHASES
 from suites.performance.nas.opponents import Opponent
 from suites.performance.nas.rounds import Rates, Samples
 
-JOBS = (1, 16)
 SMALL_BYTES = 4096
 BENCH_NAMES = ("write", "read", "stat")
 _RUN_TIMEOUT_S = 240.0

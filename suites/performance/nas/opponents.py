@@ -57,6 +57,11 @@ class Field:
     missing: dict[str, str]
 
     @property
+    def points(self) -> tuple[Path, ...]:
+        """All FUSE mounts."""
+        return tuple(point for each in self.all for point in each.points)
+
+    @property
     def all(self) -> tuple[Opponent, ...]:
         return (self.juicefs, *self.others)
 
@@ -155,9 +160,9 @@ def await_seen(folder: Path, count: int) -> None:
 
 
 @contextlib.contextmanager
-def limited(opponents: Sequence[Opponent], timeout_s: float) -> Iterator[None]:
+def limited(points: Sequence[Path], timeout_s: float) -> Iterator[None]:
     """End whatever is still asked of these mounts after the time: it gets an error, instead of waiting for ever."""
-    connections = [kernel.fuse_connection(point) for each in opponents for point in each.points]
+    connections = [kernel.fuse_connection(point) for point in points]
 
     def abort() -> None:
         for connection in filter(None, connections):

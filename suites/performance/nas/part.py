@@ -27,13 +27,17 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """How much a profile does: rounds at most, files of the mix, bytes of a stream, rounds of `juicefs bench`."""
+    """How much a profile does: rounds at most, files of the mix, bytes of a stream, rounds of `juicefs bench`.
+
+    `watch_s` is how long it is looked whether a stale file gets right in the end.
+    """
 
     rounds: int
     files: metadata.Size
     stream_bytes: int
     bench_rounds: int
     jobs: tuple[int, ...] = (1, 16)
+    watch_s: float = 10.0
 
 
 LOADS: Mapping[str, Load] = {
@@ -72,7 +76,7 @@ class _Part:
             self.others = [each.name for each in found.others]
             self.nas = found.given.name if found.given else None
             self.place.say(f"beside juicefs: {', '.join(self.others)}")
-            self.basics = look_at(found)
+            self.basics = look_at(found, self.load.watch_s)
             self._rounds(MIX, cluster, found, self.load.rounds)
             try:
                 find_fio(cluster)
@@ -93,7 +97,7 @@ class _Part:
                 # One that fails is a finding about that one; the others are measured all the same.
                 samples.failed(name, jobs, NAMES[what], error)
 
-        with limited(found.all, _PATIENCE * self.limit_s):
+        with limited(found.points, _PATIENCE * self.limit_s):
             self.rounds[what] = run_rounds(
                 list(by_name),
                 self.load.jobs,
