@@ -51,8 +51,8 @@ PARTS: tuple[Part, ...] = (
     Part("P-1", "suites.performance.article.first_query", 180, 600),
     Part("NAS", "suites.performance.nas.part", 180, 900),
     Part("compression", "suites.performance.nas.compression", 60, 300),
-    Part("tuning", "suites.performance.article.tuning", 240, 480, in_quick=False),
-    Part("scaling", "suites.performance.article.scaling", 240, 900, in_quick=False),
+    Part("tuning", "suites.performance.article.tuning", 400, 700, in_quick=False),
+    Part("scaling", "suites.performance.article.scaling", 240, 700, in_quick=False),
 )
 
 

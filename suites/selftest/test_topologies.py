@@ -58,6 +58,14 @@ def test_the_article_is_what_runs_by_default() -> None:
     assert differences(topology.find("article"), Topology()) == {}
 
 
+def test_fast_reads_has_readers_preload_and_nothing_else() -> None:
+    found = topology.find("fast-reads")
+    assert differences(topology.find("article"), found) == {"milvus.reader_preload": ("", "*")}
+    for role, line in ((READER, 'preload_collection: "*"\n'), (WRITER, "preload_collection:\n")):
+        config = render(found.milvus, role=role, meta_uri="mysql://", endpoint=("127.0.0.1", 1), folder=Path("/node"))
+        assert line in config
+
+
 @pytest.mark.parametrize("version", ["1.3.0", "1.4.2"])
 def test_what_make_gate_compares_differs_in_juicefs_alone(version: str) -> None:
     found = topology.find(f"juicefs-{version}")
@@ -106,9 +114,9 @@ def test_a_file_is_read_as_before(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("hardend", r"topology hardend: must be article, hardened, .* or a FILE\.toml; did you mean hardened\?"),
+        ("hardend", r"topology hardend: must be article, .*hardened, .* or a FILE\.toml; did you mean hardened\?"),
         ("milvus-1.1", r"topology milvus-1\.1: must be .*; did you mean milvus-1\.1\.1\?"),
-        ("zzz", r"topology zzz: must be article, hardened, .*milvus-1\.1\.1 or a FILE\.toml$"),
+        ("zzz", r"topology zzz: must be article, .*hardened, .*milvus-1\.1\.1 or a FILE\.toml$"),
         ("", r"topology '': must be article"),
         ("hardened.toml", r"topology hardened\.toml: cannot be read: No such .*; the named one is hardened$"),
         ("cluster", r"topology cluster: must be .*; the file is \./cluster$"),

@@ -1,54 +1,37 @@
 """What makes a reader's first query fast: one setting at a time, before and after in turns, in one run.
 
-Three questions. Which options of a mount, or of the volume, read a cold batch faster (by hand, on mounts side by side)?
-Does it help to keep each batch a segment of its own? And what does it gain to fetch a batch right after its flush,
-before anybody asks, by `juicefs warmup` or by Milvus' preload?
+Which options of a mount, or of the volume, read a cold batch faster (by hand, on mounts side by side)?
+Does it help to keep each batch a segment of its own? What does it gain to fetch a batch right after its flush, before
+anybody asks, by `juicefs warmup` or by Milvus' preload? And what, to have readers load all as they start?
 """
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from fixtures.clients import Client
 from fixtures.cluster import Cluster
 from fixtures.errors import UsageError
-from fixtures.extras import extra_mount, extra_volume
 from fixtures.plugin.figures import number
-from fixtures.services import JuiceFSMount, Volume
 from fixtures.waits import Deadline
-from suites.performance.article.states import drop_pages, segments_of
-from suites.performance.article.steps import look_up_and_read
+from suites.performance.article.options import cold_reads
+from suites.performance.article.restarts import measure_restarts
+from suites.performance.article.states import segments_of
 from suites.performance.article.workload import ARTICLE, CALL_TIMEOUT_S, DIMENSION
 from suites.performance.clusters import Place, run_cluster
 from suites.performance.paired import MIN_PAIRS, Paired, judge
 from suites.performance.queries import find
 from suites.performance.verdicts import Measured, Profile, Table
-from suites.support import Rows, insert
+from suites.support import Rows, insert, wait_for_quiet_files
 
 MERGED_MB = 1024
-_APART, _READ = 1000, 2
-"""Added to the numbers of batches that are not those of another phase; and how many segments are read by hand."""
-
-MOUNT_OPTIONS: Mapping[str, Mapping[str, object]] = {
-    "nothing changed (A/A)": {},
-    "--max-fuse-io=1M (128K)": {"fuse_io_kb": 1024},
-    "--max-readahead=64 (as JuiceFS sees fit)": {"readahead_mb": 64},
-    "--prefetch=4 (1)": {"prefetch": 4},
-    "--buffer-size=1024 (300)": {"buffer_mb": 1024},
-}
-"""By what is changed, its default in brackets. The first shows what two equal mounts differ by."""
-
-VOLUME_OPTIONS: Mapping[str, Mapping[str, object]] = {
-    "format --block-size=1M (4M)": {"block_kb": 1024},
-    "format --block-size=16M (4M)": {"block_kb": 16 << 10},
-    "format --compress=lz4 (none)": {"compression": "lz4"},
-}
+_PRELOADING = "cache.preload_collection '*' on readers: after a restart"
+_READ = 2
+"""How many segments are read by hand, in turns."""
 
 
 @dataclass(slots=True)
@@ -81,9 +64,11 @@ def measure(place: Place, profile: Profile, say: Callable[[str], None], rows: in
             path.create("kept", max(1, rows * DIMENSION * 4 >> 20))
             for phase, got in ((path.ahead_rounds, whole), (path.read_rounds, by_hand), (path.merge_rounds, whole)):
                 # In this order: merges go on in the background, so nothing is measured after them.
-                phase(rounds, got, Deadline(profile.limit_s / 3), say)
+                phase(rounds, got, Deadline(profile.limit_s / 4), say)
 
     lifetime = run_cluster(place, "tuning", use)
+    restarts = measure_restarts(place, rows, rounds, Deadline(profile.limit_s / 4), say)
+    whole.pairs[_PRELOADING], whole.cost_s[_PRELOADING] = list(restarts.pairs), list(restarts.cost_s)
     read = [judge(name, "s", pairs, seed=place.seed) for name, pairs in by_hand.pairs.items()]
     first = [judge(name, "s", pairs, seed=place.seed) for name, pairs in whole.pairs.items()]
     short = [each for each in (*read, *first) if len(each.pairs) < rounds]
@@ -99,7 +84,7 @@ def measure(place: Place, profile: Profile, say: Callable[[str], None], rows: in
             "read": [each.to_json() for each in read],
             "cost_s": whole.cost_s,
         },
-        lifetimes=(lifetime,),
+        lifetimes=(lifetime, *restarts.lifetimes),
         unfinished=f"its time was over: {len(short)} settings have fewer pairs than {rounds}" if short else "",
     )
 
@@ -133,19 +118,28 @@ class _Path:
             say(f"fetched ahead, round {turn + 1} of {rounds}")
 
     def read_rounds(self, rounds: int, got: _Got, limit: Deadline, say: Callable[[str], None]) -> None:
-        _by_hand(self.cluster, rounds, got, limit, say)
+        """Segments read by hand with other options of mount and volume."""
+        folders = [each.folder for each in segments_of(self.cluster, "kept")][:_READ]
+        for name, before_s, after_s in cold_reads(self.cluster, folders, rounds, limit, say):
+            got.add(name, before_s, after_s)
 
     def merge_rounds(self, rounds: int, got: _Got, limit: Deadline, say: Callable[[str], None]) -> None:
-        """The same batch into two collections, of which one merges its batches, and each asked at once."""
-        self.create("merged", MERGED_MB)
+        """The same batch into two new collections, of which one merges its batches, and each asked at once.
+
+        The one that merges comes second and is then left in peace until it is done: its merges are its own trouble, and
+        would otherwise be that of the other, too.
+        """
+        names = {"apart": max(1, self.rows * DIMENSION * 4 >> 20), "merged": MERGED_MB}
+        for name, size_mb in names.items():
+            self.create(name, size_mb)
         for turn in range(rounds):
             if turn and limit.expired:
                 return
-            names = ("merged", "kept") if turn % 4 in (0, 3) else ("kept", "merged")
             reader = self.cluster.readers[turn % len(self.cluster.readers)].name
-            took_s = {name: self.first_s(name, _APART + turn, reader) for name in names}
-            got.add("each batch a segment: index_file_size 48 (1024)", took_s["merged"], took_s["kept"])
-            say(f"merged and not, round {turn + 1} of {rounds}")
+            took_s = {name: self.first_s(name, turn, reader) for name in names}
+            wait_for_quiet_files(self.cluster, "merged", self.cluster.budgets.merge_s)
+            got.add("each batch a segment: index_file_size 48 (1024)", took_s["merged"], took_s["apart"])
+            say(f"merged and apart, round {turn + 1} of {rounds}")
 
     def first_s(self, collection: str, batch: int, reader: str) -> float:
         """Insert and flush a batch, then the first query on a reader. Seconds."""
@@ -176,47 +170,6 @@ class _Path:
 
     def _preload(self, reader: str) -> None:
         self.doors[reader].preload("kept").require()
-
-
-def _by_hand(cluster: Cluster, rounds: int, got: _Got, limit: Deadline, say: Callable[[str], None]) -> None:
-    """The same batch read by mounts that differ in one option, each with an empty cache, in turns."""
-    folders = [each.folder for each in segments_of(cluster, "kept")][:_READ]
-    with contextlib.ExitStack() as stack:
-        own = _Reading(cluster.volume, stack.enter_context(extra_mount(cluster, "own")))
-        others = {
-            name: _Reading(cluster.volume, stack.enter_context(extra_mount(cluster, f"mount-{at}", options)))
-            for at, (name, options) in enumerate(MOUNT_OPTIONS.items())
-        }
-        for at, (name, options) in enumerate(VOLUME_OPTIONS.items()):
-            volume = stack.enter_context(extra_volume(cluster, f"volume-{at}", options))
-            mount = stack.enter_context(extra_mount(cluster, f"volume-{at}", options, volume))
-            for folder in folders:
-                shutil.copytree(own.mount.point / folder, mount.point / folder)
-            others[name] = _Reading(volume, mount)
-        for turn in range(rounds):
-            if turn and limit.expired:
-                return
-            folder = folders[turn % len(folders)]
-            for name, other in others.items():
-                order = (own, other) if turn % 4 in (0, 3) else (other, own)
-                took_s = {id(each): each.cold_s(folder) for each in order}
-                got.add(name, took_s[id(own)], took_s[id(other)])
-            say(f"cold reads by hand, round {turn + 1} of {rounds}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """A mount of a volume, to read a segment with."""
-
-    volume: Volume
-    mount: JuiceFSMount
-
-    def cold_s(self, folder: str) -> float:
-        """A segment looked up and read, with nothing of it in a cache of this mount. Seconds."""
-        path: Path = self.mount.point / folder
-        self.volume.warm_up(path, self.mount.process, evict=True)
-        drop_pages(path)
-        return look_up_and_read(path)
 
 
 def _table(title: str, measured: Sequence[Paired], cost_s: Mapping[str, Sequence[float]]) -> Table:
