@@ -16,7 +16,7 @@ from suites.support import connect_all
     "a dead JuiceFS client is loud, and a remount heals",
     source="measured 5.9",
     expected={"1.1.0": holds("cold searches fail with code 1, warm ones go on; no restart of the node is needed")},
-    needs=("fuse",),
+    needs=("fuse", "internals", "mysql", "logs"),
     witnesses=("spread over readers", "kill_mount", "cold search failed"),
 )
 def test_dead_mount(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> None:

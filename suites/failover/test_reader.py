@@ -83,6 +83,7 @@ def test_dead_reader(fresh_cluster: FreshCluster, trial: Trial, names: Names, hi
     "a frozen reader: Mishards' answer is complete or an error, never partial; good again once it thaws",
     source="measured 5.2",
     expected={"1.1.0": holds("only what is in flight times out")},
+    needs=("pause readers", "mysql", "logs"),
     witnesses=("spread over readers", "pause", "searched while frozen"),
 )
 def test_frozen_reader(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> None:

@@ -27,7 +27,7 @@ WITNESSES = ("spread over readers", "searched meanwhile", "writes waited")
     "Redis down and back: nothing flushed is lost, writes go on by themselves, warm searches never notice",
     source="measured 5.7; measured-2 N5",
     expected={"1.1.0": holds("a flush waits, up to 40 s, and so do the inserts behind it")},
-    needs=("fuse",),
+    needs=("fuse", "stop redis", "mysql", "logs"),
     witnesses=("stop", *WITNESSES),
 )
 def test_redis_stops(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> None:
@@ -41,7 +41,7 @@ def test_redis_stops(cluster: Cluster, trial: Trial, names: Names, history: Hist
     "the object store down and back: nothing flushed is lost, writes go on by themselves, warm searches never notice",
     source="measured 5.6",
     expected={"1.1.0": holds("a flush waits for the store, and so do the inserts behind it")},
-    needs=("fuse",),
+    needs=("fuse", "kill object-store", "mysql", "logs"),
     witnesses=("object store gone", *WITNESSES),
 )
 def test_object_store_dies(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> None:

@@ -35,6 +35,7 @@ DELETED = 5
     "kill -9 of the writer loses no acknowledged row and no acknowledged delete (same WAL, no merge under way)",
     source="facts 4.1, 4.2; measured 5.3",
     expected={"1.1.0": holds()},
+    needs=("kill writer", "mysql"),
     witnesses=("kill", "killed with rows in memory"),
 )
 def test_killed_writer_loses_nothing(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> None:
@@ -197,6 +198,7 @@ IMPATIENT_S = 5.0
     expected={
         "1.1.0": deviates("Mishards cannot search a collection that it has not seen before", "milvus #6141"),
     },
+    needs=("kill writer", "mysql", "logs"),
     witnesses=("spread over readers", "kill", "searched meanwhile"),
 )
 def test_searches_without_a_writer(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> None:

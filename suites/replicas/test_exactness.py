@@ -44,6 +44,7 @@ exact_or_within_bounds = claim(
     "much of it as its parameters promise",
     source="facts 5.8, 6",
     expected={"1.1.0": holds()},
+    needs=("mysql",),
     witnesses=("several segments",),
 )
 
@@ -130,6 +131,7 @@ R2_ROUNDS = 20
     "Mishards' answer equals exact search over all segments, each searched once, on at least two readers",
     source="facts 7.5, 7.6; measured 4.2",
     expected={"1.1.0": holds("when every reader's share has at least topk rows")},
+    needs=("mysql", "logs"),
     witnesses=("six segments", "two readers served"),
 )
 def test_mishards_searches_every_segment_once(

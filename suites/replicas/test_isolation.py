@@ -26,6 +26,7 @@ NOT_FOUND = 4
             "measured S7; READ-COMMITTED mends it",
         )
     },
+    needs=("stop mishards",),
     witnesses=("searches failed", "healthy before", "healthy after restart"),
 )
 def test_failed_search_blinds_nobody(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> None:
@@ -69,6 +70,7 @@ def test_failed_search_blinds_nobody(cluster: Cluster, trial: Trial, names: Name
     "a write sent to a reader never becomes visible and harms nothing",
     source="facts 1.3: no RPC is refused on a reader; an insert goes to its own WAL, which nothing consumes",
     expected={"1.1.0": holds("though the reader acknowledges it")},
+    needs=("stop readers", "mysql"),
     witnesses=("sent to a reader", "reader restarted"),
 )
 def test_write_to_a_reader_is_harmless(
@@ -90,9 +92,9 @@ def test_write_to_a_reader_is_harmless(
     pause(cluster.budgets.visibility_unflushed_s, "the time in which a write to the writer would have become visible")
     _check_unharmed(trial, clients, collection, rows=rows, stray=stray, after="the wait")
     settle_log_numbers(cluster, writer, scratch, Rows.make(seed, 0, 1))
-    before = cluster.readers[0].pid
+    before = cluster.readers[0].incarnation
     cluster.readers[0].restart()
-    trial.witness("reader restarted", before=before, after=cluster.readers[0].pid)
+    trial.witness("reader restarted", before=before, after=cluster.readers[0].incarnation)
     more = Rows.make(seed, 20_000, 300)
     insert(writer, collection, more)
     writer.flush(collection).require()

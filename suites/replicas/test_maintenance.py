@@ -108,6 +108,7 @@ class Round:
             "milvus #17177, #4415; measured S5",
         )
     },
+    needs=("mysql",),
     witnesses=("merged", "compacted", "indexed", "searched meanwhile"),
 )
 def test_readers_go_on(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> None:

@@ -102,6 +102,7 @@ class Spread:
         ),
         "1.1.1": holds("repaired: milvus #5191"),
     },
+    needs=("stop mishards", "logs"),
     witnesses=("split over two readers", "whole on one reader"),
 )
 def test_answers_of_different_width(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> None:

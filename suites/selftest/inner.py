@@ -116,6 +116,9 @@ class FakeCluster:
         self.services: Sequence[FakeService] = [FakeService("mysql", "MariaDB", "11.8.3"), self.writer]
         self.bring_up = [FakeStep("mysql", 0.0, 0.25), FakeStep("milvus", 0.25, 0.5)]
 
+    def require_whole(self) -> None:
+        return None
+
     @property
     def milvus_version(self) -> str:
         return self.topology.milvus.version

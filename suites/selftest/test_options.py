@@ -23,7 +23,9 @@ def test_holds(cluster, trial):
     ("option", "message"),
     [
         ("--runtime=embeded", "--runtime=embeded: must be one of *; did you mean embedded?"),
-        ("--runtime=external", "--runtime=external: not in this version*--runtime=embedded"),
+        ("--runtime=external", "--runtime=external: where is it? --endpoints=FILE.toml says so*"),
+        ("--endpoints=a.toml", "--endpoints: is for --runtime=external"),
+        ("--allow-faults", "--allow-faults: is for --runtime=external"),
         ("--images=lokal", "--images=lokal: must be one of upstream, local; did you mean local?"),
         ("--image=mysq=x:1", "--image=mysq=x:1: no component 'mysq' (did you mean mysql?)"),
         ("--image=mysql", "--image=mysql: no image; like --image=mysql=REFERENCE"),

@@ -41,7 +41,7 @@ class Written:
     "what was fsynced, or closed, survives kill -9 of the client: another mount reads it from the store",
     source="JuiceFS documentation, guide/cache: data are stored when close or fsync returns; measured-2 4.4",
     expected={"1.1.0": holds("what was neither may be missing, but is never torn")},
-    needs=("fuse",),
+    needs=("fuse", "internals"),
     witnesses=(TWO_MOUNTS, "kill_mount", FROM_STORE),
 )
 def test_killed_client(cluster: Cluster, trial: Trial, names: Names, history: History) -> None:

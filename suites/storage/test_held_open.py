@@ -39,7 +39,7 @@ BARRIER_TIMEOUT_S = 30.0
             "measured-2 N2",
         )
     },
-    needs=("fuse",),
+    needs=("fuse", "mounts"),
     witnesses=(TWO_MOUNTS, "removed while open", "kept for its own mount"),
 )
 def test_held_open(cluster: Cluster, trial: Trial, names: Names) -> None:
@@ -155,7 +155,7 @@ def _check_own_mount(trial: Trial, both: Sides, node: str) -> None:
             "juicefs PR 6596; measured-2 N3",
         )
     },
-    needs=("fuse",),
+    needs=("fuse", "mounts"),
     witnesses=(TWO_MOUNTS, "appended at once", "appended under a lock"),
 )
 def test_appends_from_two_mounts(cluster: Cluster, trial: Trial, names: Names) -> None:

@@ -20,7 +20,7 @@ _WRITTEN_TIMEOUT_S = 60.0
     "after a fault MySQL's rows, the files on each mount, JuiceFS' metadata, the objects and `juicefs fsck` agree",
     source="facts 2.3, 2.6, 2.7; measured-2 5",
     expected={"1.1.0": holds("folders without a row, and objects without a file, may be left over: measured-2 5")},
-    needs=("fuse",),
+    needs=("fuse", "internals"),
     witnesses=("kill", "kill_mount", "written around the faults", "audited"),
 )
 def test_layers_agree(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> None:

@@ -38,7 +38,7 @@ Operation = Callable[[Path], object]
     "any sequence of file operations, each on either of two mounts, does what it does in a local folder",
     source="JuiceFS documentation, introduction: POSIX compatible; guide/cache: close-to-open; measured-2 4.1",
     expected={"1.1.0": holds("for mounts without the kernel's caches at once, for others once their TTL is over")},
-    needs=("fuse",),
+    needs=("fuse", "internals"),
     witnesses=(TWO_MOUNTS, "operations", "the same with caches"),
 )
 def test_two_mounts_as_one_folder(cluster: Cluster, trial: Trial, names: Names, seed: int) -> None:

@@ -15,6 +15,7 @@ from suites.support import DIMENSION, Rows, connect_all, insert, wait_for_quiet_
     "counts and statistics of all nodes agree with the oracle once quiet",
     source="facts 5.4: counts are sums of live rows in MySQL, the same for every node",
     expected={"1.1.0": holds()},
+    needs=("mysql",),
     witnesses=("several segments", "deleted"),
 )
 def test_counts_agree(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> None:

@@ -141,6 +141,7 @@ def _check_cure_by_next_delete(cluster: Cluster, trial: Trial, loaded: Loaded, g
     "a flushed delete is gone on a reader asked directly: by id at once, by search after reload or replacement",
     source="milvus #2368; facts 1.4; measured 2",
     expected={"1.1.0": deviates("a search returns it until a reload, release or replacement", "milvus #2368")},
+    needs=("mysql",),
     witnesses=("loaded everywhere", "cured by reload", "cured by release", "cured by compaction", "cured by merge"),
 )
 def test_flushed_delete_on_a_reader(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> None:
@@ -209,6 +210,7 @@ CURES = {"reload": _reload, "release": _release, "compaction": _compact, "merge"
     "a deleted row never comes back: merge, compaction, reader restart, remount",
     source="facts 3.2, 4.3: merging and compacting drop deleted rows; a restarted reader reads deleted_docs",
     expected={"1.1.0": holds()},
+    needs=("stop readers", "stop writer", "mysql"),
     witnesses=("loaded everywhere", "merged", "compacted", "reader restarted", "writer restarted"),
 )
 def test_deleted_rows_stay_deleted(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> None:
@@ -258,9 +260,9 @@ def test_deleted_rows_stay_deleted(cluster: Cluster, trial: Trial, names: Names,
     loaded.writer.create_collection(scratch, DIMENSION).require()
     for node, kind in ((cluster.readers[0], "reader restarted"), (cluster.writer, "writer restarted")):
         settle_log_numbers(cluster, loaded.writer, scratch, Rows.make(seed, 0, 1))
-        before_pid = node.pid
+        former = node.incarnation
         node.restart()
-        trial.witness(kind, node=node.name, before=before_pid, after=node.pid)
+        trial.witness(kind, node=node.name, before=former, after=node.incarnation)
         _check_stays_gone(cluster, trial, loaded, gone, after=kind)
     if cluster.storage == "juicefs":
         mount = cluster.mounts[cluster.readers[0].name]

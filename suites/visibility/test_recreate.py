@@ -59,6 +59,7 @@ class Generation:
             "measured 4.4",
         )
     },
+    needs=("stop mishards", "logs"),
     witnesses=("searched everywhere", "made again", "spread over readers"),
 )
 def test_recreated_collection(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> None:

@@ -58,6 +58,7 @@ class Again:
             "measured 2",
         )
     },
+    needs=("mysql",),
     witnesses=("loaded everywhere", "deleted and inserted again", "merged"),
 )
 def test_reinserted_ids_show_the_new_vector(

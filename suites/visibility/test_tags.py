@@ -40,6 +40,7 @@ DROPPED = "xp1"
     expected={
         "1.1.0": deviates("Mishards matches the beginning only: p1 selects p10 too; p1$ selects p1", "milvus #2121")
     },
+    needs=("stop mishards",),
     witnesses=("rows in every partition", "tags told apart"),
 )
 def test_tags_select_the_same_rows(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> None:
