@@ -22,7 +22,6 @@ ROUNDS = 3
 NEW_FILE = "a new file"
 _THERE_S = 20.0
 """How long the harness waits for the files to be changed: what is not there by then is told as that."""
-_LIMIT_S = 120.0
 
 
 def _make(path: Path, _old: bytes) -> bytes:
@@ -83,12 +82,20 @@ def look_at(field: Field, watch_s: float) -> dict[str, dict[str, Seen]]:
 
     What is wrong is looked at for `watch_s`, whether it gets right in the end.
     """
-    return {who.name: _basics(who, watch_s) for who in field.all if not who.one_sided}
+    return {who.name: _looked_at(who, watch_s) for who in field.all if not who.one_sided}
+
+
+def _looked_at(who: Opponent, watch_s: float) -> dict[str, Seen]:
+    try:
+        return _basics(who, watch_s)
+    except OSError as error:
+        failed = Seen(words=(f"failed ({error_name(error)})",), right_after_s=None, watched_s=watch_s)
+        return dict.fromkeys(CASES, failed)
 
 
 def _basics(who: Opponent, watch_s: float) -> dict[str, Seen]:
     here, there = who.here / "basics", who.there / "basics"
-    with limited(who.points, _LIMIT_S):
+    with limited(who.points, watch_s):
         here.mkdir()
         plan = [(case, here / f"{index}-{turn}") for index, case in enumerate(CASES) for turn in range(ROUNDS)]
         old = {path: os.urandom(SMALL) for case, path in plan if case != NEW_FILE}

@@ -32,7 +32,6 @@ CODECS = CHOICES["juicefs.compression"]
 DIMENSION = 128
 WRITE, COLD, WARM = "write", "cold", "warm"
 _MIB = 1 << 20
-_PATIENCE = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +94,13 @@ class _Part:
         with contextlib.ExitStack() as stack:
             ways = {codec: stack.enter_context(_opened(cluster, codec)) for codec in CODECS}
             points = [mount.point for each in ways.values() for mount in (each.writes, each.reads)]
-            stack.enter_context(limited(points, _PATIENCE * self.limit_s))
+            stack.enter_context(limited(points, self.limit_s))
 
             def measure(codec: str, _jobs: int, turn: int) -> None:
-                self._once(cluster, codec, ways[codec], turn)
+                try:
+                    self._once(cluster, codec, ways[codec], turn)
+                except OSError as error:
+                    raise InfrastructureError(f"JuiceFS with compression {codec}: {error}") from error
 
             self.rounds = run_rounds(
                 CODECS,

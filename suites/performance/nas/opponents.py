@@ -20,6 +20,8 @@ from suites.performance.nas.mounts import RCLONE_OPTIONS, FuseMount, rclone_moun
 
 JUICEFS, RCLONE, WEED, LOCAL = "juicefs", "rclone mount", "weed mount", "local disk"
 SEEN_TIMEOUT_S = 60.0
+_PATIENCE = 4
+_LEAST_PATIENCE_S = 180.0
 NOTES = {
     JUICEFS: "the cluster's own mounts: metadata in Redis, data in the object store",
     RCLONE: f"{' '.join(RCLONE_OPTIONS)}; uploads after the close",
@@ -160,15 +162,15 @@ def await_seen(folder: Path, count: int) -> None:
 
 
 @contextlib.contextmanager
-def limited(points: Sequence[Path], timeout_s: float) -> Iterator[None]:
-    """End whatever is still asked of these mounts after the time: it gets an error, instead of waiting for ever."""
+def limited(points: Sequence[Path], limit_s: float) -> Iterator[None]:
+    """End whatever is still asked of these mounts long after the limit: it gets an OSError, and waits no longer."""
     connections = [kernel.fuse_connection(point) for point in points]
 
     def abort() -> None:
         for connection in filter(None, connections):
             kernel.abort_fuse(connection)
 
-    timer = threading.Timer(timeout_s, abort)
+    timer = threading.Timer(max(_LEAST_PATIENCE_S, _PATIENCE * limit_s), abort)
     timer.daemon = True
     timer.start()
     try:

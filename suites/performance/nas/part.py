@@ -46,8 +46,6 @@ LOADS: Mapping[str, Load] = {
 }
 MIX, STREAMS, BENCH = "mix", "streams", "bench"
 NAMES = {MIX: PHASES, STREAMS: streams.NAMES, BENCH: metadata.BENCH_NAMES}
-_PATIENCE = 4
-"""So many times its time a file system may take before whoever waits for it is let go."""
 _SHARES = {MIX: 0.35, STREAMS: 0.4, BENCH: 0.1}
 """Of the time that is left when all is up; the rest is for what shares the last rounds, and the end."""
 
@@ -93,11 +91,11 @@ class _Part:
         def measure(name: str, jobs: int, turn: int) -> None:
             try:
                 self._once(what, cluster, by_name[name], jobs, turn)
-            except InfrastructureError as error:
+            except (InfrastructureError, OSError) as error:
                 # One that fails is a finding about that one; the others are measured all the same.
                 samples.failed(name, jobs, NAMES[what], error)
 
-        with limited(found.points, _PATIENCE * self.limit_s):
+        with limited(found.points, self.limit_s):
             self.rounds[what] = run_rounds(
                 list(by_name),
                 self.load.jobs,
