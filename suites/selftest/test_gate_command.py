@@ -31,7 +31,7 @@ def test_nothing_worse(gate: FakeGate, capsys: pytest.CaptureFixture[str]) -> No
     said = capsys.readouterr()
     assert "exit code 0: nothing got worse of what was asked" in said.out
     assert "first query" in said.out
-    assert "[1/5] claims on the baseline (article): V-1, R-6, F-4, V-4; seed 7" in said.err
+    assert "[1/5] claims on the baseline (article): V-1, V-4, R-6, F-4; seed 7" in said.err
     assert "V-1   rows stay  holds" in said.err, "a run is not silent for minutes"
 
 
