@@ -35,13 +35,21 @@ _LOOKS = 2
 _BINARY_METRICS = range(3, 8)
 
 
-def audit(cluster: Cluster, trial: Trial, *, writer_quiet: bool, through_empty_cache: bool = False) -> Found:
+def audit(
+    cluster: Cluster,
+    trial: Trial,
+    *,
+    writer_quiet: bool,
+    through_empty_cache: bool = False,
+    mounted: Mapping[str, object] | None = None,
+) -> Found:
     """Compare all layers and record the result.
 
     All services must run again. With `writer_quiet` nobody writes, and the rows of MySQL are first awaited to stand
     still, for `budgets.merge_s` (4 s in all); without, only rows that do not change meanwhile are judged (2 s).
-    `through_empty_cache` mounts the volume once more, so that all bytes come from the store (1 s more). Raises
-    HarnessErrors, pymysql's and minio's errors if another layer than a mount cannot be asked at all.
+    `through_empty_cache` mounts the volume once more, so that all bytes come from the store (1 s more); `mounted` are
+    options of that mount, as `extra_mount` takes them. Raises HarnessErrors, pymysql's and minio's errors if another
+    layer than a mount cannot be asked at all.
     """
     if writer_quiet:
         _await_quiet(cluster)
@@ -49,7 +57,7 @@ def audit(cluster: Cluster, trial: Trial, *, writer_quiet: bool, through_empty_c
         # What was renamed or replaced just before may be seen by its old name for so long.
         pause(cluster.budgets.entry_cache_ttl_s, "the kernel's entry caches to expire")
     if through_empty_cache and cluster.mounts:
-        with extra_mount(cluster, _FRESH) as fresh:
+        with extra_mount(cluster, _FRESH, mounted) as fresh:
             found = _persisting(cluster, {"with an empty cache": fresh.point})
     else:
         found = _persisting(cluster, {})

@@ -45,7 +45,15 @@ def read(folder: str = "suites") -> tuple[Entry, ...]:
     output = io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         # Nothing is asserted here, and the plugin is imported already, too late for its asserts to be rewritten.
-        options = ["--collect-only", "-q", "-m", "cluster or grid", "-p", "no:cacheprovider", "--assert=plain"]
+        options = [
+            "--collect-only",
+            "-q",
+            "-m",
+            "cluster or grid or upgrade",
+            "-p",
+            "no:cacheprovider",
+            "--assert=plain",
+        ]
         status = pytest.main([*options, folder], [collector])
     if collector.errors or status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         raise ValueError("\n".join(collector.errors) or output.getvalue())

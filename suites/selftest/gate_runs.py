@@ -162,9 +162,15 @@ class FakeGate:
         return program, measure
 
     def run(self, *arguments: str, **told: Any) -> int:
-        """The exit code of a gate from `article` to `hardened`."""
+        """The exit code of a gate from `juicefs-1.3.0` to `juicefs-1.4.2`."""
         program, measure = self.programs(**told)
-        words = ["--baseline=article", "--candidate=hardened", "--seed=7", f"--report={self.report}", *arguments]
+        words = [
+            "--baseline=juicefs-1.3.0",
+            "--candidate=juicefs-1.4.2",
+            "--seed=7",
+            f"--report={self.report}",
+            *arguments,
+        ]
         try:
             return main(
                 words, program=(sys.executable, str(program)), measure=(sys.executable, str(measure)), tests=self.tests

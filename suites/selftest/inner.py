@@ -39,6 +39,7 @@ markers =
     beside: runs beside the others
     claim(claim): the claim
     cluster: on a cluster
+    upgrade: an upgrade
     grid: a cell
     sample: a cell of the main job
     selftest: of the harness

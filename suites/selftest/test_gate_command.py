@@ -31,7 +31,7 @@ def test_nothing_worse(gate: FakeGate, capsys: pytest.CaptureFixture[str]) -> No
     said = capsys.readouterr()
     assert "exit code 0: nothing got worse of what was asked" in said.out
     assert "first query" in said.out
-    assert "[1/5] claims on the baseline (article): V-1, V-4, R-6, F-4; seed 7" in said.err
+    assert "[1/5] claims on the baseline (juicefs-1.3.0): V-1, V-4, R-6, F-4; seed 7" in said.err
     assert "V-1   rows stay  holds" in said.err, "a run is not silent for minutes"
 
 
@@ -47,10 +47,10 @@ def test_each_run_gets_what_it_needs(gate: FakeGate) -> None:
     baseline, candidate, upgrade = gate.calls()
     assert [call[0] for call in (baseline, candidate, upgrade)] == ["baseline", "candidate", "upgrade"]
     both = {"--seed=7", "--runtime=embedded", "--readers=3", "suites/a.py::V-1", "suites/a.py::F-4"}
-    assert {*both, "--topology=article"} <= set(baseline)
-    assert {*both, "--topology=hardened", "--defect=lost-delete"} <= set(candidate)
+    assert {*both, "--topology=juicefs-1.3.0"} <= set(baseline)
+    assert {*both, "--topology=juicefs-1.4.2", "--defect=lost-delete"} <= set(candidate)
     assert not [word for word in (*baseline, *upgrade) if "defect" in word], "it is the candidate's alone"
-    assert {"--topology=article", "--candidate=hardened", "--seed=7", "--readers=3"} <= set(upgrade)
+    assert {"--topology=juicefs-1.3.0", "--candidate=juicefs-1.4.2", "--seed=7", "--readers=3"} <= set(upgrade)
     assert upgrade[upgrade.index("-m") + 1] == "upgrade"
     assert gate.known()["candidate"]["defect"] == "lost-delete"
 
@@ -240,3 +240,11 @@ def test_what_is_kept_is_whole_json_at_any_time(gate: FakeGate) -> None:
     text = (gate.report / "gate.json").read_text("utf-8")
     assert json.loads(text)["ended"] is not None
     assert not list(gate.report.glob("*.tmp"))
+
+
+def test_an_upgrade_that_cannot_be_tried_is_not_judged_unless_left_out(gate: FakeGate) -> None:
+    hardened = ("--baseline=article", "--candidate=hardened", "--claims=V-1", "--without=performance")
+    assert gate.run(*hardened) == 2
+    (step,) = [step for step in gate.known()["steps"] if step["name"] == "upgrade"]
+    assert step["trouble"] == "not tried: mysql.isolation cannot be changed on a running cluster by this version"
+    assert gate.run(*hardened, "--without=upgrade,performance") == 0

@@ -31,7 +31,7 @@ sys.exit(main(sys.argv[2:], program=(sys.executable, sys.argv[1]), tests=TESTS))
 def test_an_interrupted_gate_stops_its_run_and_tells_what_it_knew(tmp_path: Path, number: signal.Signals) -> None:
     gate = FakeGate(tmp_path)
     program, _ = gate.programs(codes={"candidate": "hang"})
-    words = ["--baseline=article", "--candidate=hardened", "--claims=V-1", f"--report={gate.report}"]
+    words = ["--baseline=juicefs-1.3.0", "--candidate=juicefs-1.4.2", "--claims=V-1", f"--report={gate.report}"]
     with (tmp_path / "said.txt").open("wb") as said:
         process = subprocess.Popen(
             [sys.executable, "-c", GATE, str(program), *words],

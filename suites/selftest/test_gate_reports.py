@@ -145,7 +145,7 @@ def test_the_markdown_has_what_matters_first(whole: FakeGate) -> None:
     assert "| F-4 | holds | violated | - | **worse** |" in text
     assert "| R-6 | unknown | unknown | - | **unknown** (allowed) | no GPU |" in text
     assert "| juicefs | JuiceFS 1.8 | JuiceFS 1.9 |" in text
-    assert "| juicefs.entry\\_cache\\_s | 1.0 | 0.0 |" in text
+    assert "| juicefs.version | 1.3.0 | 1.4.2 |" in text
 
 
 def test_junit_says_what_the_changes_say(whole: FakeGate) -> None:

@@ -121,10 +121,14 @@ def _plan(options: argparse.Namespace, words: Sequence[str]) -> Results:
 
 
 def _catalogue() -> Tests:
-    """The tests of each claim, by function: of the fault grid a sample runs then, as in the main job."""
+    """The tests of each claim, by function: of the fault grid a sample runs then, as in the main job.
+
+    Without those about the upgrade itself, which is a step of its own.
+    """
     return {
         entry.claim.id: tuple(dict.fromkeys(test.partition("[")[0] for test in entry.tests))
         for entry in catalogue.read()
+        if not entry.claim.id.startswith("U-")
     }
 
 

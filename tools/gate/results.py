@@ -90,6 +90,7 @@ class Results:
     steps: list[Step] = field(default_factory=list)
     runs: dict[str, list[Run]] = field(default_factory=dict)
     upgrade: Run | None = None
+    unjudged: list[str] = field(default_factory=list)
     measured: list[Measured] = field(default_factory=list)
 
     def rows(self) -> list[Row]:
@@ -117,7 +118,8 @@ class Results:
         changes = [row.change for row in rows if row.decides]
         changes += [each.change for each in self.measured if each.change is not Change.UNKNOWN]
         compared = any(row.change is not Change.UNKNOWN for row in rows)
-        if self.interrupted or self.doubts or not compared:
+        # What was left out as asked is no unknown; what could not be tried is.
+        if self.interrupted or self.unjudged or self.doubts or not compared:
             changes.append(Change.UNKNOWN)
         return decide(changes, infrastructure=bool(self.troubles))
 

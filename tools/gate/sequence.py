@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fixtures import pairs
 from fixtures.errors import UsageError
 from fixtures.plugin.exit_codes import ExitCode
 from tools.gate import measurements
@@ -82,6 +83,10 @@ class Gate:
         results = self.results
         if UPGRADE in results.without:
             self._left_out(UPGRADE, ASKED)
+            return
+        if why_not := pairs.why_not_rolled(results.baseline.topology, results.candidate.topology):
+            self._left_out(UPGRADE, f"not tried: {why_not}")
+            results.unjudged.append(UPGRADE)
             return
         self.say(f"[4/5] the upgrade itself, from {results.baseline.word} to {results.candidate.word}")
         options = (

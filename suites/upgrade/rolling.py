@@ -1,0 +1,126 @@
+"""One part after the other replaced under load, and what clients saw meanwhile and afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+
+from fixtures import upgrades
+from fixtures.claims import Trial
+from fixtures.clients import Client
+from fixtures.cluster import Cluster
+from fixtures.faults import Fault
+from fixtures.history import History
+from fixtures.plugin import Names
+from fixtures.topology import Topology
+from fixtures.waits import observe, wait_until
+from suites.audit import audit
+from suites.failover.searching import Searching, Warm, make_collection, warm_up
+from suites.failover.writing import Writing
+from suites.grid.aftermath import judge
+from suites.grid.scenarios import Scenario
+from suites.load import Mixing, follow
+from suites.support import DIMENSION, connect_all, front_doors
+
+CLIENT_TIMEOUT_S = 20.0
+WRITE_PACE_S = 0.2
+STEADY = 2
+"""Batches that are durable before anything is replaced."""
+ANSWERS = 10
+"""Good answers in a row at each door in the end: one alone may come from the one worker that is well."""
+
+
+def upgrade(cluster: Cluster, candidate: Topology, trial: Trial, names: Names, history: History, seed: int) -> None:
+    """Do it, and record what it shows."""
+    clients = connect_all(cluster, history)
+    writer = clients[cluster.writer.name]
+    warm = make_collection(cluster, writer, names("warm"), seed)
+    writer.create_collection(names("mixed"), DIMENSION, index_file_size_mb=1).require()
+    warm_up(trial, cluster, warm, clients.values())
+
+    def patient(*doors: str) -> dict[str, Client]:
+        return {door: cluster.connect(door, history=history, timeout_s=CLIENT_TIMEOUT_S) for door in doors}
+
+    doors = front_doors(cluster)
+    mixing = Mixing(patient(cluster.writer.name, cluster.mishards.name), names("mixed"), seed)
+    (patient_writer,) = patient(cluster.writer.name).values()
+    with (
+        Writing(patient_writer, names("written"), seed, pace_s=WRITE_PACE_S) as writing,
+        Searching(warm, patient(*doors)) as searching,
+        contextlib.ExitStack() as load,
+    ):
+        for loop in (*follow(writing, patient(*doors), seed), mixing.loop):
+            load.enter_context(loop)
+        wait_until(lambda: len(writing.flushed) >= STEADY, timeout_s=30.0, reason="writes before the upgrade")
+        before = len(writing.flushed)
+        done = _one_by_one(cluster, candidate, trial, history, searching, writing)
+        if len(writing.flushed) > before:
+            trial.witness("wrote before and after", before=before, after=len(writing.flushed))
+    _witness_searches(trial, doors, searching, done)
+    searching.check_never_wrong(trial)
+    if len(done) and _steady(trial, warm, clients):
+        judge(cluster, trial, history, Scenario(()), [], writing, mixing, clients)
+        audit(cluster, trial, writer_quiet=False, through_empty_cache=True)
+
+
+def _one_by_one(
+    cluster: Cluster, candidate: Topology, trial: Trial, history: History, searching: Searching, writing: Writing
+) -> list[Fault]:
+    """All steps, each when all doors are well again after the one before; up to one that stays unwell."""
+    done: list[Fault] = []
+    for step in upgrades.steps(cluster, candidate, history):
+        trial.progress(f"upgrading {step.part}")
+        with step.fault:
+            pass
+        done.append(step.fault)
+        trial.witness("upgraded", **step.fault.witness.proof)
+        away_s = step.fault.ended_s - step.fault.began_s
+        trial.measure(f"{step.part} away", away_s, "s")
+        if not _well_again(cluster, trial, step.part, step.fault.ended_s, away_s, searching, writing):
+            break
+    if not done:
+        trial.note("the two topologies do not differ in anything that a running cluster has: nothing was upgraded")
+    return done
+
+
+def _well_again(
+    cluster: Cluster,
+    trial: Trial,
+    part: str,
+    since_s: float,
+    away_s: float,
+    searching: Searching,
+    writing: Writing,
+) -> bool:
+    within_s = cluster.budgets.proxy_recovery_s(away_s)
+
+    def waited_for() -> list[str]:
+        good = {answer.door for answer in searching.answers(since_s=since_s) if answer.good}
+        unwell = [door for door in front_doors(cluster) if door not in good]
+        return unwell if writing.flushed_since(since_s) else [*unwell, "a flush"]
+
+    seen = observe(waited_for, accept=lambda missing: not missing, timeout_s=within_s, interval_s=0.1)
+    writing.require_alive()
+    for missing in seen.value or ():
+        trial.check(False, f"not well {within_s:.0f} s after the upgrade of {part}", node=missing)
+    if seen.satisfied:
+        trial.measure(f"all well again after {part}", seen.elapsed_s, "s", within_s)
+    return seen.satisfied
+
+
+def _witness_searches(trial: Trial, doors: list[str], searching: Searching, done: list[Fault]) -> None:
+    during = {
+        door: [answer for fault in done for answer in searching.under_way(door, fault.began_s, fault.ended_s)]
+        for door in doors
+    }
+    if all(during.values()):
+        failed = {door: sum(not answer.good for answer in answers) for door, answers in during.items()}
+        trial.witness("searched meanwhile", answers=sum(map(len, during.values())), failed=failed)
+
+
+def _steady(trial: Trial, warm: Warm, clients: Mapping[str, Client]) -> bool:
+    well = True
+    for door, client in clients.items():
+        bad = [reply.reason for reply in (warm.ask(client) for _ in range(ANSWERS)) if not reply.ok]
+        well = trial.check(not bad, f"{len(bad)} of {ANSWERS} searches fail later: {bad[:1]}"[:300], node=door) and well
+    return well
