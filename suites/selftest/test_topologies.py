@@ -217,3 +217,11 @@ def test_the_page_on_hardening_has_the_settings_of_the_topology_and_keys_that_th
     table = re.findall(r"\| `([\w.]+)` = (\S+) \|$", page(), re.MULTILINE)
     written = {key: json.loads(value) for key, value in table}
     assert written == {key: mended for key, (_, mended) in HARDENED.items()}
+
+
+def test_the_page_on_tuning_names_keys_and_topologies_that_exist() -> None:
+    page = (inner.PROJECT / "docs" / "tuning.md").read_text(encoding="utf-8")
+    keys = set(re.findall(r"`((?:mysql|redis|juicefs|milvus|mishards)\.[a-z_]+)`", page))
+    assert keys
+    assert keys <= set(flat(Topology()))
+    assert set(re.findall(r"topology `([^`]+)`", page)) == {"fast-reads"}

@@ -107,8 +107,8 @@ def report(got: _Got, size: Size, seed: int) -> Measured:
     judged = tuple(
         judge(each, rows=size.rows, implementation=got.implementation, seed=seed) for each in (natural, *evidence)
     )
-    groups = {f"{_NATURAL}, {name}": [q.first_s for q in each.queries] for name, each in got.passes.items()}
-    groups |= {state: [each.first_s for each in got.fetches if each.state == state] for state in STATES}
+    groups = {_named(name): [q.first_s for q in each.queries] for name, each in got.passes.items()}
+    groups |= {f"a reader, {state}": [each.first_s for each in got.fetches if each.state == state] for state in STATES}
     drawing = plots.strips(groups, "s", ARTICLE_S, "the article, on average")
     short = [f"{name} {each.batches} of {size.batches} batches" for name, each in got.passes.items()]
     whole = all(each.batches == size.batches for each in got.passes.values())
@@ -130,6 +130,12 @@ def report(got: _Got, size: Size, seed: int) -> Measured:
         },
         unfinished="" if whole else f"its time was over: {', '.join(short)}",
     )
+
+
+def _named(name: str) -> str:
+    """What a pass is called in a drawing."""
+    asked = "Mishards" if name.endswith("mishards") else "readers"
+    return f"{asked}, {'a segment each' if name.startswith('kept') else 'batches merged'}"
 
 
 def _floors(steps: Sequence[Steps], state: str) -> list[float]:
