@@ -16,7 +16,7 @@ from suites.performance.commandline import PROJECT, compared
 from suites.performance.nas import mix
 from suites.performance.nas.basics import Seen
 from suites.performance.nas.judge import NO_NAS, basics_table, judge_metadata, judge_streams, rates_table
-from suites.performance.nas.metadata import bench_rates, rates_of
+from suites.performance.nas.metadata import bench_rates, mdtest_rate, rates_of
 from suites.performance.nas.rounds import Row, Samples, What, compare, in_random_order, means, run_rounds
 from suites.performance.nas.streams import COLD, NAMES, RANDOM, WARM, WRITE, looked_at, written
 from suites.performance.nas.streams import rates_of as stream_rates
@@ -194,6 +194,13 @@ def test_the_table_of_juicefs_bench_is_read() -> None:
     assert bench_rates(BENCH) == {"write": 148.5, "read": 420.5, "stat": 2996.4}
     with pytest.raises(InfrastructureError, match="no table that we know"):
         bench_rates(BENCH.replace("Stat file", "Stat"))
+
+
+def test_the_rate_of_juicefs_mdtest_is_read() -> None:
+    said = "<INFO>: Created 3 dirs in 3.8ms (778 dirs/s)\n<INFO>: Created 960 files in 1.219006734s (787 files/s) [x]\n"
+    assert mdtest_rate(said) == 787
+    with pytest.raises(InfrastructureError, match="no rate that we know"):
+        mdtest_rate(said.splitlines()[0])
 
 
 def fio_job(name: str, kind: str, moved: int, runtime_ms: int = 500, error: int = 0) -> dict[str, object]:

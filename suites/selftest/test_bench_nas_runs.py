@@ -66,6 +66,9 @@ def test_a_tiny_run_measures_juicefs_beside_all_that_is_here(tmp_path: Path) -> 
     assert isinstance(seen, dict)
     assert seen[JUICEFS]["a new file"] == seen[WEED]["a new file"] == "at once"
     assert set(seen) == here - {LOCAL, given}, "who has two mounts"
+    mdtest = measured.values["juicefs_mdtest_files_per_s"]
+    assert isinstance(mdtest, dict)
+    assert set(mdtest) == {str(jobs) for jobs in TINY.jobs}
     if "fio" not in missing:
         streamed = measured.values["streams"]
         assert isinstance(streamed, dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fixtures.plugin.figures import number
+from suites.performance.figures import spread
 from suites.performance.nas.basics import Seen
 from suites.performance.nas.rounds import MIN_ROUNDS, Row, Samples
 from suites.performance.verdicts import Judged, Table, Verdict
@@ -87,6 +88,15 @@ def rates_table(title: str, unit: str, rows: Sequence[Row], others: Sequence[str
             for row in rows
         ),
         note=" ".join([note, *(f"Failed: {'; '.join(failed)}." for _ in failed[:1])]),
+    )
+
+
+def mdtest_table(rates: Mapping[int, Sequence[float]]) -> Table:
+    """What JuiceFS' own metadata benchmark says of the same volume, to hold against the mix' `create`."""
+    return Table(
+        title="Empty files made by `juicefs mdtest`, which goes around FUSE",
+        head=("jobs", "files a second: min / median / max"),
+        body=tuple((str(jobs), spread(values)) for jobs, values in sorted(rates.items())),
     )
 
 

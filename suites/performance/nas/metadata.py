@@ -82,6 +82,34 @@ def bench_rates(printed: str) -> Rates:
     return rates
 
 
+def run_mdtest(cluster: Cluster, jobs: int, files: int, name: str) -> float:
+    """`juicefs mdtest`: empty files a second that JuiceFS' client makes by itself, around FUSE. Raises as `run_mix`."""
+    # On the writer's host, from where Redis is reached. With one folder below the root it makes twice as many.
+    host = cluster.writer.endpoint[0]
+    argv = (
+        cluster.volume.program,
+        "mdtest",
+        "--no-usage-report",
+        f"--metrics={host}:0",
+        f"--cache-dir={cluster.site.folder('benchmarks/mdtest')}",
+        f"--threads={jobs}",
+        "--dirs=1",
+        "--depth=1",
+        f"--files={files}",
+        cluster.volume.url,
+        f"/{name}",
+    )
+    return mdtest_rate(_run(cluster, "juicefs mdtest", argv, cluster.volume.env, host))
+
+
+def mdtest_rate(printed: str) -> float:
+    """Files a second by what `juicefs mdtest` logs. Raises InfrastructureError if it does not say."""
+    found = re.findall(r"Created \d+ files in .* \((\d+) files/s\)", printed)
+    if len(found) != 1:
+        raise InfrastructureError(f"juicefs mdtest says no rate that we know: {printed[-300:]!r}")
+    return float(found[0])
+
+
 def _run(cluster: Cluster, name: str, argv: tuple[str, ...], env: Mapping[str, str], host: str = "") -> str:
     site = cluster.site
     folder = site.folder("benchmarks")

@@ -6,6 +6,7 @@ One cluster, all file systems up at the same time, everything in turns; `measure
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -15,9 +16,9 @@ from fixtures.topology import Topology
 from suites.performance.clusters import Place, run_cluster
 from suites.performance.nas import judge, metadata, streams
 from suites.performance.nas.basics import Seen, look_at
-from suites.performance.nas.metadata import run_juicefs_bench, run_mix
+from suites.performance.nas.metadata import run_juicefs_bench, run_mdtest, run_mix
 from suites.performance.nas.mix import METADATA, PHASES
-from suites.performance.nas.opponents import JUICEFS, Field, Opponent, limited, open_field
+from suites.performance.nas.opponents import JUICEFS, RCLONE, Field, Opponent, limited, open_field
 from suites.performance.nas.rounds import Samples, compare, means, run_rounds
 from suites.performance.nas.streams import find_fio, run_streams
 from suites.performance.verdicts import Judged, Measured, Profile, Table
@@ -46,8 +47,8 @@ LOADS: Mapping[str, Load] = {
 }
 MIX, STREAMS, BENCH = "mix", "streams", "bench"
 NAMES = {MIX: PHASES, STREAMS: streams.NAMES, BENCH: metadata.BENCH_NAMES}
-_SHARES = {MIX: 0.35, STREAMS: 0.4, BENCH: 0.1}
-"""Of the time that is left when all is up; the rest is for what shares the last rounds, and the end."""
+_SHARES = {MIX: 0.4, STREAMS: 0.8, BENCH: 0.9}
+"""When each should be done, as a share of the time; the rest is for the last round, and for the end."""
 
 
 @dataclass(slots=True)
@@ -65,6 +66,9 @@ class _Part:
     others: list[str] = field(default_factory=list)
     nas: str | None = None
     seen_s: dict[str, list[float]] = field(default_factory=dict)
+    mdtest: dict[int, list[float]] = field(default_factory=dict)
+    """Files a second by the number of jobs."""
+    began_s: float = field(default_factory=time.monotonic)
 
     def use(self, cluster: Cluster) -> None:
         """Measure all of it on a cluster."""
@@ -102,7 +106,7 @@ class _Part:
                 rounds,
                 measure,
                 seed=self.place.seed,
-                limit_s=_SHARES[what] * self.limit_s,
+                limit_s=_SHARES[what] * self.limit_s - (time.monotonic() - self.began_s),
                 say=lambda line: self.place.say(f"{what}: {line}"),
             )
 
@@ -117,6 +121,8 @@ class _Part:
             run_streams(cluster, who, jobs, self.load.stream_bytes, name, seed, samples)
         else:
             run_juicefs_bench(cluster, who, jobs, files, name, samples)
+            if who.name == JUICEFS:
+                self.mdtest.setdefault(jobs, []).append(run_mdtest(cluster, jobs, files, name))
 
 
 def measure(place: Place, profile: Profile, say: Callable[[str], None], load: Load | None = None) -> Measured:
@@ -133,6 +139,7 @@ def measure(place: Place, profile: Profile, say: Callable[[str], None], load: Lo
             "set_up": part.notes,
             "seen_by_the_other_mount_after_s": part.seen_s,
             "close_to_open": {who: {case: str(seen) for case, seen in by.items()} for who, by in part.basics.items()},
+            "juicefs_mdtest_files_per_s": {str(jobs): rates for jobs, rates in part.mdtest.items()},
             **{what: samples.to_json() for what, samples in part.samples.items()},
         },
         lifetimes=(lifetime,),
@@ -149,8 +156,10 @@ def _results(part: _Part) -> tuple[list[Judged], list[Table]]:
             overall = compare(means(samples, names, called), JUICEFS, part.others, seed)
             judged.append(judging(overall, part.nas, part.others))
             rows += overall
-        title, unit = _TITLES[what]
-        tables.append(judge.rates_table(title, unit, rows, part.others, samples, part.rounds[what]))
+        table = judge.rates_table(*_TITLES[what], rows, part.others, samples, part.rounds[what])
+        tables.append(dataclasses.replace(table, note=f"{table.note} {_NOTES[what]}".strip()))
+    if part.mdtest:
+        tables.append(judge.mdtest_table(part.mdtest))
     return judged, tables
 
 
@@ -162,6 +171,17 @@ _TITLES = {
     MIX: ("Metadata operations: our own mix, made on one mount and looked at on another", "A second"),
     STREAMS: ("Throughput: fio, written on one mount and read on another", "MiB/s"),
     BENCH: ("Small files by `juicefs bench`, beside the mix: made and read on the same mount", "Files a second"),
+}
+
+
+_NOTES = {
+    MIX: f"The geometric mean of {', '.join(METADATA)} weighs each alike.",
+    STREAMS: (
+        "Buffered, and the kernel's pages are dropped before each; `cold` has never been read on that mount, `warm` "
+        "just has; the object store's own files stay in memory. A write counts until fsync and close return, which "
+        f"with {RCLONE} is before the upload."
+    ),
+    BENCH: "",
 }
 
 
