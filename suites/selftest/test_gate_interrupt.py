@@ -27,7 +27,7 @@ sys.exit(main(sys.argv[2:], program=(sys.executable, sys.argv[1]), tests=TESTS))
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_gate_stops_its_run_and_tells_what_it_knew(tmp_path: Path, number: signal.Signals) -> None:
     gate = FakeGate(tmp_path)
     program, _ = gate.programs(codes={"candidate": "hang"})

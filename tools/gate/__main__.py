@@ -31,6 +31,9 @@ from tools.gate.results import Results
 from tools.gate.runs import PYTEST, Pytest, Side
 from tools.gate.sequence import MEASURE, Gate
 
+RUNNABLE = tuple(runtime for runtime in RUNTIMES if runtime != "external")
+"""A cluster that runs already has no topology that could be started in its place."""
+
 Tests = Mapping[str, Sequence[str]]
 
 
@@ -153,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--without", type=_words, default=(), metavar="PART,...", help="leave out upgrade, performance")
     parser.add_argument("--report", type=Path, default=_default_report(), metavar="DIR", help="where the evidence goes")
     parser.add_argument("--seed", type=_seed, metavar="N", help="of all random choices (default: a new one)")
-    parser.add_argument("--runtime", choices=RUNTIMES, default="auto", help="as of pytest -m cluster (default auto)")
+    parser.add_argument("--runtime", choices=RUNNABLE, default="auto", help="as of pytest -m cluster (default auto)")
     parser.add_argument("--defect", metavar="NAME", help="seed a defect in the candidate: would the gate notice?")
     parser.add_argument("pytest", nargs="*", help="options for pytest, after --")
     return parser
