@@ -21,6 +21,7 @@ MOUNT_OPTIONS: Mapping[str, Mapping[str, object]] = {
     "--max-readahead=64 (as JuiceFS sees fit)": {"readahead_mb": 64},
     "--prefetch=4 (1)": {"prefetch": 4},
     "--buffer-size=1024 (300)": {"buffer_mb": 1024},
+    "--cache-partial-only (off)": {"cache_partial_only": True},
     "--entry-cache=0 (1)": {"entry_cache_s": 0.0},
 }
 """By what is changed, its default in brackets. The first shows what two equal mounts differ by."""
