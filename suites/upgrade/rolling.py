@@ -18,7 +18,7 @@ from suites.audit import audit
 from suites.failover.searching import Searching, Warm, make_collection, warm_up
 from suites.failover.writing import Writing
 from suites.grid.aftermath import judge
-from suites.grid.scenarios import Scenario
+from suites.grid.scenarios import Break, Scenario
 from suites.load import Mixing, follow
 from suites.support import DIMENSION, connect_all, front_doors
 
@@ -59,7 +59,7 @@ def upgrade(cluster: Cluster, candidate: Topology, trial: Trial, names: Names, h
     _witness_searches(trial, doors, searching, done)
     searching.check_never_wrong(trial)
     if len(done) and _steady(trial, warm, clients):
-        judge(cluster, trial, history, Scenario(()), [], writing, mixing, clients)
+        judge(cluster, trial, history, Scenario((Break(role="parts", how="upgrade"),)), [], writing, mixing, clients)
         audit(cluster, trial, writer_quiet=False, through_empty_cache=True)
 
 
