@@ -13,7 +13,7 @@ import pytest
 from suites.selftest import stored_run
 from suites.selftest.gate_runs import FakeGate, figure
 from suites.selftest.inner import PROJECT
-from tools.gate import page
+from tools.gate import page, verdict
 
 pytestmark = pytest.mark.selftest
 
@@ -180,3 +180,20 @@ def test_junit_is_not_green_where_nothing_was_judged(gate: FakeGate) -> None:
     error = suite.find("testcase/error")
     assert error is not None
     assert "exit code 3" in str(error.get("message"))
+
+
+def test_a_stored_gate_in_one_word(whole: FakeGate, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verdict.main([str(whole.report)]) == 0
+    assert capsys.readouterr().out == "worse\n"
+    assert verdict.main(["--markdown", str(whole.report)]) == 0
+    assert capsys.readouterr().out == (whole.report / "gate.md").read_text("utf-8")
+    for text in (None, "{", '{"schema_version": 2, "verdict": "better"}'):
+        if text is not None:
+            (tmp_path / "gate.json").write_text(text, "utf-8")
+        assert verdict.main([str(tmp_path)]) == 0
+        assert capsys.readouterr().out == "unknown\n", "what was refused or killed was not judged"
+    assert verdict.main(["--markdown", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"**No verdict:** no gate in `{tmp_path}`.\n"
+    with pytest.raises(SystemExit) as ended:
+        verdict.main([])
+    assert ended.value.code == 4

@@ -93,7 +93,7 @@ PROFILES: Mapping[str, Profile] = {
         ),
         Profile(
             name="full",
-            says="about 45 minutes: every claim, as `make cluster` runs it, of the fault grid its sample",
+            says="twice as long as `make cluster`, and more: every claim, of the fault grid its sample",
             repeat_until_s=7200,
         ),
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from fixtures import pairs
 from fixtures.errors import UsageError
 from fixtures.plugin.exit_codes import ExitCode
+from fixtures.plugin.options import MAX_SEED
 from tools.gate import measurements
 from tools.gate.children import Children
 from tools.gate.profiles import PERFORMANCE, UPGRADE
@@ -75,7 +76,9 @@ class Gate:
             # In turns: what changes with the time of day must not favour either.
             for side in sides if number % 2 == 0 else sides[::-1]:
                 title = f"[3/5] again, round {number}, {side.name}"
-                run = self._side(side, title, f"{AGAIN}-{number}-{side.name}", unsettled, results.seed + number)
+                run = self._side(
+                    side, title, f"{AGAIN}-{number}-{side.name}", unsettled, (results.seed + number) % (MAX_SEED + 1)
+                )
                 if not run.judged:
                     return
 
