@@ -12,6 +12,10 @@ from suites.performance.verdicts import Judged, Table, Verdict
 
 METADATA_FACTOR = 10.0
 """The article: "ten times"."""
+SAID = {
+    "P-2": "metadata operations ten times those of a NAS",
+    "P-3": "better throughput with one job and with many",
+}
 NO_NAS = "no NAS was given (--compare-dir); what stands here are other file systems on the same store, and the disk"
 
 
@@ -20,7 +24,7 @@ def judge_metadata(rows: Sequence[Row], nas: str | None, others: Sequence[str]) 
     verdict, why = _against(rows, nas, METADATA_FACTOR)
     return Judged(
         claim="P-2",
-        said="metadata operations ten times those of a NAS",
+        said=SAID["P-2"],
         measured=_ratios(rows, others),
         verdict=verdict,
         why=why,
@@ -32,11 +36,16 @@ def judge_streams(rows: Sequence[Row], nas: str | None, others: Sequence[str]) -
     verdict, why = _against(rows, nas, 1.0)
     return Judged(
         claim="P-3",
-        said="better throughput with one job and with many",
+        said=SAID["P-3"],
         measured=_ratios(rows, others),
         verdict=verdict,
         why=why,
     )
+
+
+def not_measured(claim: str, why: str) -> Judged:
+    """Nothing was measured that could be held against the article's words."""
+    return Judged(claim=claim, said=SAID[claim], measured="-", verdict=Verdict.NOT_COMPARABLE, why=why)
 
 
 def _against(rows: Sequence[Row], nas: str | None, factor: float) -> tuple[Verdict, str]:
@@ -72,8 +81,9 @@ def rates_table(title: str, unit: str, rows: Sequence[Row], others: Sequence[str
         for (who, what), counted in samples.errors.items()
         if counted
     ]
+    rounds = f"{n} round" if n == 1 else f"{n} rounds"
     note = (
-        f"{unit}, medians of {n} rounds in turns; in brackets how many times as fast JuiceFS was, with a 95 % interval "
+        f"{unit}, medians of {rounds} in turns; in brackets how many times as fast JuiceFS was, with a 95 % interval "
         f"from {MIN_ROUNDS} rounds on."
     )
     return Table(

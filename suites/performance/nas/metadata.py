@@ -9,14 +9,13 @@ from dataclasses import dataclass
 
 from fixtures.cluster import Cluster
 from fixtures.errors import InfrastructureError
-from fixtures.runtimes import Command
 from suites.performance.nas.mix import PHASES
 from suites.performance.nas.opponents import Opponent
+from suites.performance.nas.programs import run_program
 from suites.performance.nas.rounds import Rates, Samples
 
 SMALL_BYTES = 4096
 BENCH_NAMES = ("write", "read", "stat")
-_RUN_TIMEOUT_S = 240.0
 _BENCH_NAMES = {"Write small file": "write", "Read small file": "read", "Stat file": "stat"}
 
 
@@ -38,7 +37,7 @@ def run_mix(cluster: Cluster, who: Opponent, jobs: int, files: int, name: str, s
     """
     argv, env = cluster.site.runtime.python("suites.performance.nas.mix")
     words = (str(who.here / name), str(who.there / name), jobs, files, SMALL_BYTES, seed)
-    told = json.loads(_run(cluster, "mix", (*argv, *map(str, words)), env).splitlines()[-1])
+    told = json.loads(run_program(cluster, "mix", (*argv, *map(str, words)), env).splitlines()[-1])
     rates, errors = rates_of(told)
     samples.add(who.name, jobs, rates)
     for phase, counted in errors.items():
@@ -66,7 +65,7 @@ def run_juicefs_bench(cluster: Cluster, who: Opponent, jobs: int, files: int, na
     folder.mkdir()
     options = ("--big-file-size=0", f"--small-file-size={SMALL_BYTES // 1024}K", f"--small-file-count={files}")
     argv = (cluster.volume.program, "bench", *options, "--threads", str(jobs), str(folder))
-    printed = _run(cluster, "juicefs bench", argv, {})
+    printed = run_program(cluster, "juicefs bench", argv, {})
     samples.add(who.name, jobs, bench_rates(printed))
 
 
@@ -99,7 +98,7 @@ def run_mdtest(cluster: Cluster, jobs: int, files: int, name: str) -> float:
         cluster.volume.url,
         f"/{name}",
     )
-    return mdtest_rate(_run(cluster, "juicefs mdtest", argv, cluster.volume.env, host))
+    return mdtest_rate(run_program(cluster, "juicefs mdtest", argv, cluster.volume.env, host))
 
 
 def mdtest_rate(printed: str) -> float:
@@ -108,10 +107,3 @@ def mdtest_rate(printed: str) -> float:
     if len(found) != 1:
         raise InfrastructureError(f"juicefs mdtest says no rate that we know: {printed[-300:]!r}")
     return float(found[0])
-
-
-def _run(cluster: Cluster, name: str, argv: tuple[str, ...], env: Mapping[str, str], host: str = "") -> str:
-    site = cluster.site
-    folder = site.folder("benchmarks")
-    command = Command(name=name, argv=argv, folder=folder, log=site.log(name.replace(" ", "-")), env=env, host=host)
-    return site.runtime.run(command, timeout_s=_RUN_TIMEOUT_S)

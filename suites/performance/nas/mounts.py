@@ -60,6 +60,11 @@ class FuseMount(Service):
         return ended
 
 
+def find_rclone(site: Site) -> str:
+    """The program. Raises InfrastructureError that says how to install it."""
+    return site.runtime.find("rclone", ("rclone",), INSTALL_RCLONE)
+
+
 RCLONE_OPTIONS = ("--vfs-cache-mode=full", "--vfs-write-back=0s", "--dir-cache-time=1s", "--attr-timeout=1s")
 """`full` is the one mode in which a file can be appended to and written in place. Its other two defaults, 5 s until a
 closed file is uploaded and 5 min until another's file is seen, would suit no cluster."""
@@ -67,7 +72,7 @@ closed file is uploaded and 5 min until another's file is seen, would suit no cl
 
 def rclone_mount(site: Site, store: S3Store, number: int) -> FuseMount:
     """`rclone mount` of a folder in the cluster's bucket. Raises InfrastructureError where the program is missing."""
-    program = site.runtime.find("rclone", ("rclone",), INSTALL_RCLONE)
+    program = find_rclone(site)
     name = f"rclone-{number}"
     point = site.work / "opponents" / f"{name}-mount"
     cache = site.folder(f"opponents/{name}-cache")
@@ -83,9 +88,6 @@ def rclone_mount(site: Site, store: S3Store, number: int) -> FuseMount:
     }
     argv = (program, "mount", *RCLONE_OPTIONS, f"--cache-dir={cache}", f"store:{BUCKET}/rclone", str(point))
     return FuseMount(site, name, argv, point, env)
-
-
-WEED_OPTIONS = ("its defaults",)
 
 
 def weed_mount(site: Site, store: SeaweedFS, number: int) -> FuseMount:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,8 @@ from fixtures.runtimes.interrupts import shielded
 from fixtures.services.object_store import S3Store
 from fixtures.services.seaweedfs import SeaweedFS
 from fixtures.waits import observe
-from suites.performance.nas.mounts import RCLONE_OPTIONS, FuseMount, rclone_mount, weed_mount
+from suites.performance.nas.mounts import RCLONE_OPTIONS, FuseMount, find_rclone, rclone_mount, weed_mount
+from suites.performance.nas.programs import run_program
 
 JUICEFS, RCLONE, WEED, LOCAL = "juicefs", "rclone mount", "weed mount", "local disk"
 SEEN_TIMEOUT_S = 60.0
@@ -95,7 +97,11 @@ def open_field(cluster: Cluster, compare: Sequence[Path], say: Callable[[str], N
                 missing[name] = str(error).splitlines()[0]
                 say(f"{name} is left out: {missing[name]}")
                 continue
-            others.append(_two_mounts(name, mounts[0].point, mounts[1].point))
+            own = _two_mounts(name, mounts[0].point, mounts[1].point)
+            if name == RCLONE:
+                said = run_program(cluster, "rclone version", (find_rclone(cluster.site), "version"))
+                own = dataclasses.replace(own, note=f"{said.splitlines()[0]}, {own.note}")
+            others.append(own)
         local = cluster.site.folder("opponents/local-disk")
         others.append(Opponent(name=LOCAL, here=local, there=local, note=NOTES[LOCAL]))
         if compare:

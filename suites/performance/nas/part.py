@@ -20,7 +20,7 @@ from suites.performance.nas.metadata import run_juicefs_bench, run_mdtest, run_m
 from suites.performance.nas.mix import METADATA, PHASES
 from suites.performance.nas.opponents import JUICEFS, RCLONE, Field, Opponent, limited, open_field
 from suites.performance.nas.rounds import Samples, compare, means, run_rounds
-from suites.performance.nas.streams import find_fio, run_streams
+from suites.performance.nas.streams import fio_version, run_streams
 from suites.performance.verdicts import Judged, Measured, Profile, Table
 
 _MIB = 1 << 20
@@ -65,6 +65,8 @@ class _Part:
     notes: dict[str, str] = field(default_factory=dict)
     others: list[str] = field(default_factory=list)
     nas: str | None = None
+    fio: str = ""
+    """Its version; empty if it is missing."""
     seen_s: dict[str, list[float]] = field(default_factory=dict)
     mdtest: dict[int, list[float]] = field(default_factory=dict)
     """Files a second by the number of jobs."""
@@ -81,7 +83,7 @@ class _Part:
             self.basics = look_at(found, self.load.watch_s)
             self._rounds(MIX, cluster, found, self.load.rounds)
             try:
-                find_fio(cluster)
+                self.fio = fio_version(cluster)
             except InfrastructureError as error:
                 self.missing["fio"] = str(error)
             else:
@@ -137,6 +139,7 @@ def measure(place: Place, profile: Profile, say: Callable[[str], None], load: Lo
             "rounds": part.rounds,
             "missing": part.missing,
             "set_up": part.notes,
+            "fio": part.fio,
             "seen_by_the_other_mount_after_s": part.seen_s,
             "close_to_open": {who: {case: str(seen) for case, seen in by.items()} for who, by in part.basics.items()},
             "juicefs_mdtest_files_per_s": {str(jobs): rates for jobs, rates in part.mdtest.items()},
@@ -158,6 +161,8 @@ def _results(part: _Part) -> tuple[list[Judged], list[Table]]:
             rows += overall
         table = judge.rates_table(*_TITLES[what], rows, part.others, samples, part.rounds[what])
         tables.append(dataclasses.replace(table, note=f"{table.note} {_NOTES[what]}".strip()))
+    if not part.fio:
+        judged.append(judge.not_measured("P-3", part.missing["fio"]))
     if part.mdtest:
         tables.append(judge.mdtest_table(part.mdtest))
     return judged, tables

@@ -11,15 +11,14 @@ from typing import Any
 
 from fixtures.cluster import Cluster
 from fixtures.errors import InfrastructureError
-from fixtures.runtimes import Command
 from suites.performance.nas.opponents import Opponent, await_seen
+from suites.performance.nas.programs import run_program
 from suites.performance.nas.rounds import Samples
 
 INSTALL_FIO = "install it with: apt-get install --no-install-recommends fio"
 WRITE, COLD, WARM, RANDOM = "write", "read cold", "read warm", "random 4 KiB cold"
 NAMES = (WRITE, RANDOM, COLD, WARM)
 _PREPARATION = "write for random"
-_RUN_TIMEOUT_S = 240.0
 _MIB = 1 << 20
 _RANDOM_SHARE = 4
 """Random reads are in files of a quarter of the size, and read a quarter of those."""
@@ -82,6 +81,11 @@ def find_fio(cluster: Cluster) -> str:
     return cluster.site.runtime.find("fio", ("fio",), INSTALL_FIO)
 
 
+def fio_version(cluster: Cluster) -> str:
+    """As it says it: `fio-3.33`. Raises InfrastructureError if it is not here."""
+    return run_program(cluster, "fio version", (find_fio(cluster), "--version")).strip()
+
+
 def run_streams(cluster: Cluster, who: Opponent, jobs: int, size: int, name: str, seed: int, samples: Samples) -> None:
     """All streams once, in a new folder of that name, in MiB/s. Raises InfrastructureError if one fails."""
     here, there = who.here / name, who.there / name
@@ -97,7 +101,6 @@ def run_streams(cluster: Cluster, who: Opponent, jobs: int, size: int, name: str
 
 
 def _run(cluster: Cluster, streams: Sequence[Stream], folder: Path, jobs: int, seed: int) -> Mapping[str, float]:
-    site = cluster.site
     argv = (
         find_fio(cluster),
         "--output-format=json",
@@ -112,8 +115,7 @@ def _run(cluster: Cluster, streams: Sequence[Stream], folder: Path, jobs: int, s
         "--refill_buffers",
         *(option for stream in streams for option in stream.options(jobs)),
     )
-    command = Command(name="fio", argv=argv, folder=site.folder("benchmarks"), log=site.log("fio"))
-    return rates_of(site.runtime.run(command, timeout_s=_RUN_TIMEOUT_S), streams)
+    return rates_of(run_program(cluster, "fio", argv), streams)
 
 
 def rates_of(printed: str, streams: Sequence[Stream]) -> Mapping[str, float]:
