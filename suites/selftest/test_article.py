@@ -77,7 +77,7 @@ def made_pass(name: str, batches: int) -> Pass:
 
 
 def test_the_report_has_verdicts_shares_and_what_is_missing() -> None:
-    got = first_query._Got(implementation=STAND_IN)
+    got = first_query._Got(implementation=STAND_IN, rows=ARTICLE.rows)
     got.passes = {"kept": made_pass("kept", 10), "merged": made_pass("merged", 4)}
     for state, gets, read_bytes in (("cold", 13, 52), ("warm", 0, 52), ("hot", 0, 52)):
         got.fetches.append(

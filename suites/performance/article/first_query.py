@@ -27,10 +27,11 @@ _NATURAL = "right after its flush"
 
 @dataclass(slots=True)
 class _Got:
-    """All that was measured, in the order it was."""
+    """All that was measured, in the order it was. `rows` are in each segment of which states and steps are."""
 
     implementation: str = ""
     unmounted: str = ""
+    rows: int = 0
     passes: dict[str, Pass] = field(default_factory=dict)
     fetches: list[Fetch] = field(default_factory=list)
     steps: list[Steps] = field(default_factory=list)
@@ -62,7 +63,7 @@ def measure(place: Place, profile: Profile, say: Callable[[str], None], size: Si
 
 def _measure(cluster: Cluster, size: Size, got: _Got, limit: Deadline, say: Callable[[str], None]) -> None:
     readers, proxy = reader_names(cluster), [cluster.mishards.name]
-    # The last pass is the one that states and steps need, so it comes first.
+    # States and steps need the first of these; where time is short, they come before the other passes.
     kept_mb = max(MILVUS_SMALLEST_MB, size.rows * DIMENSION * 4 >> 20)
     for name, doors, size_mb in (
         ("kept", readers, kept_mb),
@@ -72,21 +73,28 @@ def _measure(cluster: Cluster, size: Size, got: _Got, limit: Deadline, say: Call
     ):
         got.passes[name] = run_pass(cluster, name, doors, size, index_file_size_mb=size_mb, limit=limit, say=say)
         if name == "kept":
-            _states_and_steps(cluster, name, got, limit, say)
+            _states_and_steps(cluster, name, size.rows, got, limit, say)
 
 
-def _states_and_steps(cluster: Cluster, name: str, got: _Got, limit: Deadline, say: Callable[[str], None]) -> None:
-    """Segment by segment, by hand and by the readers, so that what the machine does meanwhile is in both."""
+def _states_and_steps(
+    cluster: Cluster, name: str, rows: int, got: _Got, limit: Deadline, say: Callable[[str], None]
+) -> None:
+    """Segment by segment, by hand and by the readers, so that what the machine does meanwhile is in both.
+
+    An auto flush in the middle of an insert parts a batch; such are left out where there are whole ones.
+    """
     segments = segments_of(cluster, name)
+    segments = [each for each in segments if each.rows == rows] or segments
+    got.rows = min(each.rows for each in segments)
     with by_hand(cluster, name) as steps_of:
-        for place_, segment in enumerate(segments):
-            if place_ and limit.expired:
+        for at, segment in enumerate(segments):
+            if at and limit.expired:
                 return
             got.steps.append(steps := steps_of(segment))
             fetched = list(measure_states(cluster, name, segment))
             got.fetches += fetched
             told = ", ".join(f"{each.state} {each.fetch_s:.3f}" for each in fetched)
-            say(f"segment {place_ + 1} of {len(segments)}, by hand {steps.floor_s:.3f}, fetch (s): {told}")
+            say(f"segment {at + 1} of {len(segments)}, by hand {steps.floor_s:.3f}, fetch (s): {told}")
 
 
 def report(got: _Got, size: Size, seed: int) -> Measured:
@@ -105,7 +113,8 @@ def report(got: _Got, size: Size, seed: int) -> Measured:
         floor_s=_floors(got.steps, "cold"),
     )
     judged = tuple(
-        judge(each, rows=size.rows, implementation=got.implementation, seed=seed) for each in (natural, *evidence)
+        judge(each, rows=rows, implementation=got.implementation, seed=seed)
+        for each, rows in ((natural, size.rows), *((each, got.rows) for each in evidence))
     )
     groups = {_named(name): [q.first_s for q in each.queries] for name, each in got.passes.items()}
     groups |= {f"a reader, {state}": [each.first_s for each in got.fetches if each.state == state] for state in STATES}

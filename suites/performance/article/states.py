@@ -30,10 +30,11 @@ _READ_BYTES = "juicefs_fuse_read_size_bytes_sum"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """One batch as a reader finds it: its file in MySQL, and its folder on the mount."""
+    """A segment as a reader finds it: its file in MySQL, and its folder on the mount."""
 
     file_id: int
     folder: str
+    rows: int
 
     def on(self, mount: JuiceFSMount) -> Path:
         return mount.point / self.folder
@@ -65,10 +66,11 @@ class Fetch:
 def segments_of(cluster: Cluster, collection: str) -> list[Segment]:
     """The searchable segments of a collection, in the order they were made."""
     found = cluster.query(
-        "SELECT id, table_id, segment_id FROM TableFiles WHERE table_id = %s AND file_type IN (1, 2, 3) ORDER BY id",
+        "SELECT id, table_id, segment_id, row_count FROM TableFiles"
+        " WHERE table_id = %s AND file_type IN (1, 2, 3) ORDER BY id",
         (collection,),
     )
-    return [Segment(file_id=int(row[0]), folder=f"tables/{row[1]}/{row[2]}") for row in found]
+    return [Segment(file_id=int(row[0]), folder=f"tables/{row[1]}/{row[2]}", rows=int(row[3])) for row in found]
 
 
 def measure_states(cluster: Cluster, collection: str, segment: Segment) -> Iterator[Fetch]:
