@@ -80,6 +80,14 @@ def test_what_a_version_is_documented_to_do_it_does_without_an_upgrade_too(gate:
     assert row["reason"] == "as documented for this version, upgraded or not: stale"
 
 
+@pytest.mark.parametrize("verdict", ["violated!refused", "unknown!no witness"])
+def test_the_way_back_is_told_and_decides_nothing(gate: FakeGate, verdict: str) -> None:
+    assert gate.run("--claims=V-1", "--without=performance", verdicts={"upgrade": {**UPGRADE, "U-4": verdict}}) == 0
+    (row,) = [claim for claim in gate.known()["claims"] if claim["id"] == "U-4"]
+    assert (row["change"], row["allowed"]) == ("unknown", True)
+    assert row["reason"].startswith("for information, the way back: ")
+
+
 @pytest.mark.parametrize(("change", "code"), [("worse", 1), ("unknown", 0), ("better", 0)])
 def test_a_figure_is_worse_or_says_nothing(gate: FakeGate, change: str, code: int) -> None:
     figures = [figure("first query", change, 1.5, 1.3, 1.8)]

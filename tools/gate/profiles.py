@@ -22,6 +22,9 @@ CHANCE: Mapping[str, str] = {
 }
 """Claims whose documented failure needs a coincidence, with what that is. All others end the same each time."""
 
+INFORMATION: Mapping[str, str] = {"U-4": "the way back"}
+"""Claims of the upgrade that are told and decide nothing: few components promise a downgrade."""
+
 UPGRADE, PERFORMANCE = "upgrade", "performance"
 PARTS = (UPGRADE, PERFORMANCE)
 
