@@ -57,6 +57,15 @@ def test_a_pair_that_cannot_work_is_refused_with_its_source() -> None:
         pairs.refuse(Topology(), Topology(juicefs=topology.JuiceFS(compression="lz4")))
 
 
+def test_named_pairs_are_of_topologies_that_exist_and_may_be_tried() -> None:
+    for name in pairs.names():
+        baseline, candidate = map(topology.find, pairs.find(name))
+        pairs.refuse(baseline, candidate)
+        assert pairs.differing(baseline, candidate), name
+    with pytest.raises(UsageError, match=r"pair redis-to-valky: must be .*did you mean redis-to-valkey\?"):
+        pairs.find("redis-to-valky")
+
+
 def test_a_mount_takes_the_candidate_s_options_that_a_mount_decides() -> None:
     assert upgrades.mounted(NEW) == {
         "version": "1.4.2",

@@ -98,6 +98,12 @@ def _run(
 
 def _plan(options: argparse.Namespace, words: Sequence[str]) -> Results:
     """What is to be done, all of it checked. Raises UsageError."""
+    if options.pair is not None:
+        if options.baseline or options.candidate:
+            raise UsageError(f"--pair={options.pair}: says both sides, so without --baseline and --candidate")
+        options.baseline, options.candidate = pairs.find(options.pair)
+    if not (options.baseline and options.candidate):
+        raise UsageError("give --baseline=NAME and --candidate=NAME, or --pair=NAME")
     baseline = Side(name="baseline", word=options.baseline, topology=topology.find(options.baseline))
     try:
         seeded = (f"--defect={parse(options.defect).name}",) if options.defect is not None else ()
@@ -148,8 +154,9 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m tools.gate", description="Is this upgrade safe? Exit code 0: nothing is worse.")
     known = ", ".join(topology.names())
-    parser.add_argument("--baseline", required=True, metavar="NAME", help=f"what runs now: {known}, or FILE.toml")
-    parser.add_argument("--candidate", required=True, metavar="NAME", help="what shall run: likewise")
+    parser.add_argument("--baseline", metavar="NAME", help=f"what runs now: {known}, or FILE.toml")
+    parser.add_argument("--candidate", metavar="NAME", help="what shall run: likewise")
+    parser.add_argument("--pair", metavar="NAME", help=f"both at once: {', '.join(pairs.names())}")
     says = "; ".join(f"{profile.name}: {profile.says.partition('. ')[0]}" for profile in PROFILES.values())
     parser.add_argument("--profile", choices=tuple(PROFILES), default="standard", help=f"{says} (default standard)")
     parser.add_argument("--claims", type=_words, default=(), metavar="ID,...", help="these claims instead")
