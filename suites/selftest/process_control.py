@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ _SIGNALS = {
     "pause": signal.SIGSTOP,
     "resume": signal.SIGCONT,
 }
-_END_TRIES, _TRY_S = 200, 0.05
+_END_S = 10.0
 
 
 def describe(pid: int, log: Path, holder: int) -> dict[str, Any]:
@@ -43,9 +43,10 @@ def main(verb: str, path: Path) -> None:
     state = json.loads(path.read_text())
     pid: int = state["pid"]
     if verb in _SIGNALS:
+        handle = os.pidfd_open(pid)
         os.kill(pid, _SIGNALS[verb])
         if verb in ("kill", "stop"):
-            _await_end(pid)
+            _await_end(handle)
     elif verb == "start":
         with Path(state["log"]).open("ab") as log:
             child = subprocess.Popen(
@@ -70,23 +71,19 @@ def _target(handle: Path) -> str:
 
 
 def _born(pid: int) -> str:
-    """The process's state and its start time in ticks; empty once it is gone."""
+    """Its start time in ticks; empty once it is gone."""
     try:
         return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
         return ""
 
 
-def _await_end(pid: int) -> None:
-    for _ in range(_END_TRIES):
-        try:
-            state = (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            return
-        if state == "Z":
-            return
-        time.sleep(_TRY_S)  # a script of its own, as an operator would write it
-    raise SystemExit(f"process {pid} does not end")
+def _await_end(handle: int) -> None:
+    """Wait for the process that a pidfd stands for, whether or not its parent has seen its end."""
+    ended, _, _ = select.select([handle], [], [], _END_S)
+    os.close(handle)
+    if not ended:
+        raise SystemExit("the process does not end")
 
 
 if __name__ == "__main__":
