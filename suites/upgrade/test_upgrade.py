@@ -27,7 +27,6 @@ from suites.audit import WITNESS, audit
 from suites.failover.searching import Warm, make_collection, warm_up
 from suites.storage.sides import FROM_STORE, from_store
 from suites.support import (
-    DIMENSION,
     Rows,
     connect_all,
     front_doors,
@@ -49,7 +48,8 @@ SIZES = (0, 1, 4096, 300_000, 4_500_000)
 
 RESTARTS: dict[str, object] = {"reader_recovery_error_ignore": True}
 """Else a reader may be refused its start for flushes of others (claim F-14), and the upgrade end there."""
-ROWS, DELETED = 500, 50
+ROWS, WIDTH, DELETED = 2100, 128, 50
+"""Over the least index_file_size (1 MB), so that no merge takes the deleted rows out before the restart."""
 GOES_BACK = ("juicefs", "milvus", "mishards")
 
 
@@ -99,8 +99,8 @@ def test_written_before_is_read_after(
     writer = clients[cluster.writer.name]
     warm = make_collection(cluster, writer, names("warm"), seed)
     changed = names("changed")
-    writer.create_collection(changed, DIMENSION).require()
-    flushed, logged = Rows.make(seed, 0, ROWS), Rows.make(seed, ROWS, ROWS)
+    writer.create_collection(changed, WIDTH, index_file_size_mb=1).require()
+    flushed, logged = Rows.make(seed, 0, ROWS, WIDTH), Rows.make(seed, ROWS, ROWS, WIDTH)
     insert_flushed(writer, changed, flushed)
     writer.delete(changed, flushed.ids[:DELETED]).require()
     writer.flush(None).require()
