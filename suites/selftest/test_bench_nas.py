@@ -156,7 +156,7 @@ def test_a_phase_lasts_from_the_first_begin_to_the_last_end() -> None:
 
 def test_the_mix_on_a_folder_does_all_it_counts(tmp_path: Path) -> None:
     here = tmp_path / "mix"
-    words = [str(here), str(here), "2", "5", "100", "1"]
+    words = [str(here), str(here), "2", "5", "100", "1", "0"]
     argv = [sys.executable, "-m", "suites.performance.nas.mix", *words]
     told = json.loads(subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, check=True).stdout)
     counted = {name: phase["operations"] for name, phase in told["phases"].items()}
@@ -178,7 +178,21 @@ def test_the_mix_counts_what_the_other_mount_does_not_have(tmp_path: Path, monke
     assert job.do("list") == (mix.LISTS, ["other names"] * mix.LISTS)
     monkeypatch.setattr(mix, "SEEN_TIMEOUT_S", 0.0)
     monkeypatch.setattr(mix, "CACHES_EXPIRE_S", 0.0)
-    assert mix._await_seen([job]) > 0
+    assert mix._await_seen([job], late=False) > 0
+
+
+def test_where_files_come_late_the_last_one_says_nothing_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "job-0").mkdir()
+    job = mix.Job(tmp_path, tmp_path, 0, 3, 10, 1)
+    assert job.do("create") == job.do("write") == (3, [])
+    (tmp_path / "job-0/file-000001").unlink()
+    assert job.last_seen()
+    assert mix._await_seen([job], late=False) == 0.0
+    monkeypatch.setattr(mix, "SEEN_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(mix, "CACHES_EXPIRE_S", 0.0)
+    assert mix._await_seen([job], late=True) > 0
 
 
 BENCH = """

@@ -36,7 +36,7 @@ def run_mix(cluster: Cluster, who: Opponent, jobs: int, files: int, name: str, s
     Raises InfrastructureError if it does not end.
     """
     argv, env = cluster.site.runtime.python("suites.performance.nas.mix")
-    words = (str(who.here / name), str(who.there / name), jobs, files, SMALL_BYTES, seed)
+    words = (str(who.here / name), str(who.there / name), jobs, files, SMALL_BYTES, seed, int(who.late))
     told = json.loads(run_program(cluster, "mix", (*argv, *map(str, words)), env).splitlines()[-1])
     rates, errors = rates_of(told)
     samples.add(who.name, jobs, rates)

@@ -1,4 +1,4 @@
-"""The metadata mix, as a program of its own: python -m suites.performance.nas.mix HERE THERE JOBS FILES SIZE SEED
+"""The metadata mix, as a program of its own: python -m suites.performance.nas.mix HERE THERE JOBS FILES SIZE SEED LATE
 
 Each job is a process with a folder of its own, so that Python's lock is not what is measured, and all of them begin
 each phase together, as in mdtest. Files are made, renamed and removed on the mount `HERE`; stat, open and read and
@@ -107,8 +107,11 @@ def _each(items: Sequence[object] | range, do: Callable[..., None]) -> tuple[int
     return len(items), failed
 
 
-def _await_seen(jobs: Sequence[Job]) -> float:
-    """Wait until the other mount has all files; how long that took, 0 if they were there at once. Seconds."""
+def _await_seen(jobs: Sequence[Job], *, late: bool) -> float:
+    """Wait until the other mount has all files; how long that took, 0 if they were there at once. Seconds.
+
+    `late`: files come some time after their close, in any order, so that the last one says nothing of the others.
+    """
     began_s = time.monotonic()
 
     def seen(job: Job) -> bool:
@@ -117,7 +120,7 @@ def _await_seen(jobs: Sequence[Job]) -> float:
         except OSError:
             return False
 
-    if all(map(seen, jobs)):
+    if not late and all(map(seen, jobs)):
         return 0.0
     for job in jobs:
         remaining_s = max(0.0, SEEN_TIMEOUT_S - (time.monotonic() - began_s))
@@ -133,7 +136,7 @@ def main(arguments: Sequence[str]) -> int:
     `seen_s` is how long after the last close the other mount had all files.
     """
     here, there = Path(arguments[0]), Path(arguments[1])
-    jobs, files, size, seed = (int(word) for word in arguments[2:])
+    jobs, files, size, seed, late = (int(word) for word in arguments[2:])
     all_jobs = [Job(here, there, number, files, size, seed) for number in range(jobs)]
     here.mkdir()
     for job in all_jobs:
@@ -143,7 +146,7 @@ def main(arguments: Sequence[str]) -> int:
 
     def run(number: int) -> None:
         for phase in PHASES:
-            seen_s = _await_seen(all_jobs) if phase == "stat" and number == 0 else None
+            seen_s = _await_seen(all_jobs, late=bool(late)) if phase == "stat" and number == 0 else None
             barrier.wait()
             began_s = time.monotonic()
             operations, failed = all_jobs[number].do(phase)

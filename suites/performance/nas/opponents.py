@@ -36,7 +36,7 @@ NOTES = {
 class Opponent:
     """Two views of one file system: `here` things are made, `there` they are looked at. The same where it has one.
 
-    `note` says how it is set up. `points` are its FUSE mounts.
+    `note` says how it is set up. `points` are its FUSE mounts. With `late` a closed file is uploaded afterwards.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Opponent:
     there: Path
     note: str
     given: bool = False
+    late: bool = False
     points: tuple[Path, ...] = ()
 
     @property
@@ -100,7 +101,7 @@ def open_field(cluster: Cluster, compare: Sequence[Path], say: Callable[[str], N
             own = _two_mounts(name, mounts[0].point, mounts[1].point)
             if name == RCLONE:
                 said = run_program(cluster, "rclone version", (find_rclone(cluster.site), "version"))
-                own = dataclasses.replace(own, note=f"{said.splitlines()[0]}, {own.note}")
+                own = dataclasses.replace(own, note=f"{said.splitlines()[0]}, {own.note}", late=True)
             others.append(own)
         local = cluster.site.folder("opponents/local-disk")
         others.append(Opponent(name=LOCAL, here=local, there=local, note=NOTES[LOCAL]))

@@ -47,7 +47,7 @@ LOADS: Mapping[str, Load] = {
 }
 MIX, STREAMS, BENCH = "mix", "streams", "bench"
 NAMES = {MIX: PHASES, STREAMS: streams.NAMES, BENCH: metadata.BENCH_NAMES}
-_SHARES = {MIX: 0.4, STREAMS: 0.8, BENCH: 0.9}
+_SHARES = {MIX: 0.45, STREAMS: 0.9, BENCH: 0.95}
 """When each should be done, as a share of the time; the rest is for the last round, and for the end."""
 
 
