@@ -34,7 +34,7 @@ UNCACHED = "without caches"
             "juicefs #6345, PR 6346; measured-2 4.1",
         )
     },
-    needs=("fuse", "mounts"),
+    needs=("fuse", "internals"),
     witnesses=(TWO_MOUNTS, "cached before", UNCACHED),
 )
 def test_close_to_open(cluster: Cluster, trial: Trial, names: Names) -> None:

@@ -39,7 +39,7 @@ BARRIER_TIMEOUT_S = 30.0
             "measured-2 N2",
         )
     },
-    needs=("fuse", "mounts"),
+    needs=("fuse", "internals"),
     witnesses=(TWO_MOUNTS, "removed while open", "kept for its own mount"),
 )
 def test_held_open(cluster: Cluster, trial: Trial, names: Names) -> None:
