@@ -46,6 +46,7 @@ def test_a_tiny_run_measures_juicefs_beside_all_that_is_here(tmp_path: Path) -> 
     nas = tmp_path / "nas"
     nas.mkdir()
     measured = part.measure(place(tmp_path, nas), QUICK, lambda _line: None, TINY)
+    # On a disk of this machine as a rule, so no NAS, but measured like one.
     given = f"{kernel.file_system(nas)} at {nas}"
     assert [judged.claim for judged in measured.judged] == ["P-2", "P-3"]
     assert {judged.verdict for judged in measured.judged} == {Verdict.NOT_COMPARABLE}, "of one round"

@@ -16,7 +16,7 @@ SAID = {
     "P-2": "metadata operations ten times those of a NAS",
     "P-3": "better throughput with one job and with many",
 }
-NO_NAS = "no NAS was given (--compare-dir); what stands here are other file systems on the same store, and the disk"
+NO_NAS = "no NAS stands here (--compare-dir brings one), only other file systems on the same store, and local ones"
 
 
 def judge_metadata(rows: Sequence[Row], nas: str | None, others: Sequence[str]) -> Judged:

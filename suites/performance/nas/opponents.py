@@ -22,6 +22,7 @@ from suites.performance.nas.programs import run_program
 
 JUICEFS, RCLONE, WEED, LOCAL = "juicefs", "rclone mount", "weed mount", "local disk"
 SEEN_TIMEOUT_S = 60.0
+_LOCAL_KINDS = frozenset({"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "ramfs", "tmpfs", "xfs", "zfs"})
 _PATIENCE = 4
 _LEAST_PATIENCE_S = 180.0
 NOTES = {
@@ -43,7 +44,7 @@ class Opponent:
     here: Path
     there: Path
     note: str
-    given: bool = False
+    nas: bool = False
     late: bool = False
     points: tuple[Path, ...] = ()
 
@@ -71,9 +72,9 @@ class Field:
         return (self.juicefs, *self.others)
 
     @property
-    def given(self) -> Opponent | None:
-        """What the user brought: a NAS, as far as we know."""
-        return next((each for each in self.others if each.given), None)
+    def nas(self) -> Opponent | None:
+        """What the user brought, unless that is on this machine: a NAS, as far as we know."""
+        return next((each for each in self.others if each.nas), None)
 
 
 @contextlib.contextmanager
@@ -152,8 +153,10 @@ def _given(cluster: Cluster, compare: Sequence[Path]) -> Iterator[Opponent]:
             told = f"--compare-dir: what is made in {compare[0]} is not in {compare[-1]}"
             raise UsageError(f"{told}; give two mounts of the same file system")
         note = "one mount: what is read may be in this machine's memory" if here == there else "two mounts"
-        name = f"{kernel.file_system(compare[0])} at {compare[0]}"
-        yield Opponent(name=name, here=here, there=there, note=note, given=True)
+        kind = kernel.file_system(compare[0])
+        remote = kind not in _LOCAL_KINDS
+        note = note if remote else f"{note}; a local file system, no NAS"
+        yield Opponent(name=f"{kind} at {compare[0]}", here=here, there=there, note=note, nas=remote)
     finally:
         with shielded():
             shutil.rmtree(here, ignore_errors=True)

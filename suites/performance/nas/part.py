@@ -78,7 +78,7 @@ class _Part:
             self.missing = dict(found.missing)
             self.notes = {each.name: each.note for each in found.all}
             self.others = [each.name for each in found.others]
-            self.nas = found.given.name if found.given else None
+            self.nas = found.nas.name if found.nas else None
             self.place.say(f"beside juicefs: {', '.join(self.others)}")
             self.basics = look_at(found, self.load.watch_s)
             self._rounds(MIX, cluster, found, self.load.rounds)
