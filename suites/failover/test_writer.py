@@ -43,7 +43,12 @@ def test_killed_writer_loses_nothing(cluster: Cluster, trial: Trial, names: Name
     writer = clients[cluster.writer.name]
     survivors: dict[str, Rows] = {}
     deleted: dict[str, Rows] = {}
+    scratch = names("log_numbers")
+    writer.create_collection(scratch, DIMENSION).require()
     for kill in range(KILLS):
+        # A start flushes what it replays, one collection after the other: killed right then, the next one is refused
+        # for what claim F-14 is about (seen once in four runs of five kills, 0.4 s after a start).
+        settle_log_numbers(cluster, writer, scratch, Rows.make(seed, 0, 1))
         # A collection for each kill, and its segments merged before the next. A kill within the swap of a merge is
         # another matter: the old rows are marked as deleted one by one before the new one is valid (facts 2.6), so a
         # writer that dies in between loses a segment. Seen once in 10 kills on the stand-in, which does as Milvus does.
