@@ -32,7 +32,7 @@ def test_every_key_that_can_be_changed_exists() -> None:
         for section in dataclasses.fields(Topology)
         if dataclasses.is_dataclass(getattr(Topology(), section.name))
         for entry in dataclasses.fields(getattr(Topology(), section.name))
-    } | {"object_store_version"}
+    } | {"object_store", "object_store_version"}
     assert known >= pairs.ROLLED
 
 
