@@ -173,3 +173,12 @@ def test_nothing_starts_in_a_cluster_that_is_being_closed(tmp_path: Path) -> Non
         opened.abort(opened.folders.work / "late")
         with pytest.raises(InfrastructureError, match="late is not started: the cluster is being closed"):
             late.start()
+
+
+def test_a_host_that_moves_twice_is_two_more_hosts(tmp_path: Path) -> None:
+    with runtime(tmp_path) as opened:
+        block = opened.new_block()
+        addresses = [block.host("moved") for _ in range(3)]
+        for address in addresses:
+            block.prepare(address)
+        assert len(set(addresses)) == 3
