@@ -5,16 +5,28 @@ All of it is journaled; what it means is for the checkers to say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
+from fixtures.claims import Trial
 from fixtures.clients import Client
+from fixtures.cluster import Cluster
+from fixtures.history import History
+from fixtures.plugin import Names
+from fixtures.waits import wait_until
 from fixtures.wire import IndexType
+from suites.failover.searching import Searching, Warm, make_collection, warm_up
 from suites.failover.writing import Writing
 from suites.loop import Loop
-from suites.support import DIMENSION, Rows, look_up
+from suites.support import DIMENSION, Rows, connect_all, front_doors, look_up
 
+CLIENT_TIMEOUT_S = 20.0
+WRITE_PACE_S = 0.2
+STEADY = 2
+"""Batches that are durable before anything happens."""
 FOLLOW_PACE_S = 0.15
 MIX_PACE_S = 0.1
 INSERTED = 40
@@ -84,3 +96,45 @@ class Mixing:
         weights = [0.4, 0.15, 0.15, 0.1, 0.14, 0.04, 0.02]
         chosen = str(self._rng.choice(list(verbs), p=weights))
         verbs["insert" if not self.attempted else chosen]()
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The whole load, while it runs and afterwards. `clients` are connections beside it, one for each door."""
+
+    clients: dict[str, Client]
+    warm: Warm
+    mixing: Mixing
+    writing: Writing
+    searching: Searching
+
+
+@contextlib.contextmanager
+def under_load(cluster: Cluster, trial: Trial, names: Names, history: History, seed: int) -> Iterator[Running]:
+    """Writes, searches, reads of new rows and a mix of all else, at every door, until the block ends.
+
+    Begins once writes are durable, and witnesses whether more were by the end.
+    """
+    clients = connect_all(cluster, history)
+    writer, doors = clients[cluster.writer.name], front_doors(cluster)
+    warm = make_collection(cluster, writer, names("warm"), seed)
+    writer.create_collection(names("mixed"), DIMENSION, index_file_size_mb=1).require()
+    warm_up(trial, cluster, warm, clients.values())
+
+    def patient(*doors: str) -> dict[str, Client]:
+        return {door: cluster.connect(door, history=history, timeout_s=CLIENT_TIMEOUT_S) for door in doors}
+
+    mixing = Mixing(patient(cluster.writer.name, cluster.mishards.name), names("mixed"), seed)
+    (patient_writer,) = patient(cluster.writer.name).values()
+    with (
+        Writing(patient_writer, names("written"), seed, pace_s=WRITE_PACE_S) as writing,
+        Searching(warm, patient(*doors)) as searching,
+        contextlib.ExitStack() as loops,
+    ):
+        for loop in (*follow(writing, patient(*doors), seed), mixing.loop):
+            loops.enter_context(loop)
+        wait_until(lambda: len(writing.flushed) >= STEADY, timeout_s=30.0, reason="writes before anything happens")
+        before = len(writing.flushed)
+        yield Running(clients, warm, mixing, writing, searching)
+        if len(writing.flushed) > before:
+            trial.witness("wrote before and after", before=before, after=len(writing.flushed))

@@ -158,6 +158,17 @@ class Searching:
         for door in self._doors:
             trial.check(any(answer.good for answer in self.answers(door)), "never a good answer", node=door)
 
+    def witness_meanwhile(self, trial: Trial, spans: Iterable[tuple[float, float]]) -> None:
+        """Witness that searches were under way at each door in these stretches of time, (begin, end) in seconds."""
+        stretches = list(spans)
+        during = {
+            door: [a for began_s, ended_s in stretches for a in self.under_way(door, began_s, ended_s)]
+            for door in self._doors
+        }
+        if all(during.values()):
+            failed = {door: sum(not answer.good for answer in answers) for door, answers in during.items()}
+            trial.witness("searched meanwhile", answers=sum(map(len, during.values())), failed=failed)
+
     def _search(self, door: str, client: Client, _number: int) -> None:
         began_s = History.now_s()
         reply = self._warm.ask(client)

@@ -13,19 +13,15 @@ from fixtures.errors import InfrastructureError, MissingCapability
 from fixtures.faults import Fault
 from fixtures.history import History, Outcome
 from fixtures.plugin import FreshCluster, Names
-from fixtures.waits import Observed, observe, pause, wait_until
-from suites.failover.searching import WEDGED, Searching, Warm, make_collection, warm_up
+from fixtures.waits import Observed, observe, pause
+from suites.failover.searching import WEDGED, Searching, Warm
 from suites.failover.writing import Writing
 from suites.grid.aftermath import judge
 from suites.grid.injections import Recovery, duration_s, inject, topology_for
 from suites.grid.scenarios import Scenario
-from suites.load import Mixing, follow
-from suites.support import DIMENSION, connect_all
+from suites.load import under_load
+from suites.support import front_doors
 
-CLIENT_TIMEOUT_S = 20.0
-WRITE_PACE_S = 0.2
-STEADY = 2
-"""Batches that are durable before anything is broken."""
 A_FLUSH = "a flush"
 ANSWERS = 10
 """Good answers in a row at each door that show it is well: a wedged one of Mishards' ten workers would show."""
@@ -42,7 +38,7 @@ class Cell:
 
     @property
     def doors(self) -> list[str]:
-        return [*(node.name for node in self.cluster.nodes), self.cluster.mishards.name]
+        return front_doors(self.cluster)
 
 
 def run(
@@ -53,34 +49,14 @@ def run(
     for need in sorted(scenario.needs):
         if (reason := cell.cluster.capabilities.get(need)) is not None:
             raise MissingCapability(need, reason)
-    clients = connect_all(cell.cluster, history)
-    writer = clients[cell.cluster.writer.name]
-    warm = make_collection(cell.cluster, writer, names("warm"), seed)
-    writer.create_collection(names("mixed"), DIMENSION, index_file_size_mb=1).require()
-    warm_up(trial, cell.cluster, warm, clients.values())
-
-    def patient(*doors: str) -> dict[str, Client]:
-        return {door: cell.cluster.connect(door, history=history, timeout_s=CLIENT_TIMEOUT_S) for door in doors}
-
-    mixing = Mixing(patient(cell.cluster.writer.name, cell.cluster.mishards.name), names("mixed"), seed)
-    (patient_writer,) = patient(cell.cluster.writer.name).values()
-    with (
-        Writing(patient_writer, names("written"), seed, pace_s=WRITE_PACE_S) as writing,
-        Searching(warm, patient(*cell.doors)) as searching,
-        contextlib.ExitStack() as load,
-    ):
-        for loop in (*follow(writing, patient(*cell.doors), seed), mixing.loop):
-            load.enter_context(loop)
-        wait_until(lambda: len(writing.flushed) >= STEADY, timeout_s=30.0, reason="writes before the fault")
-        before = len(writing.flushed)
+    with under_load(cell.cluster, trial, names, history, seed) as load:
         broken = _break(cell)
-        healthy = _recover(cell, searching, writing, broken)
-        if len(writing.flushed) > before:
-            trial.witness("wrote before and after", before=before, after=len(writing.flushed))
-    _witness_searches(cell, searching, broken)
-    searching.check_never_wrong(trial)
-    if healthy and _steady(cell, warm, clients):
-        judge(cell.cluster, trial, history, scenario, broken, writing, mixing, clients)
+        healthy = _recover(cell, load.searching, load.writing, broken)
+    span = min(fault.began_s for fault in broken), max(fault.ended_s for fault in broken)
+    load.searching.witness_meanwhile(trial, [span])
+    load.searching.check_never_wrong(trial)
+    if healthy and _steady(cell, load.warm, load.clients):
+        judge(cell.cluster, trial, history, scenario, broken, load.writing, load.mixing, load.clients)
 
 
 def _break(cell: Cell) -> list[Fault]:
@@ -175,14 +151,6 @@ def _revive(cell: Cell) -> list[str]:
         except InfrastructureError as error:
             refused.append(f"{node.name} ended by itself and cannot be started: {str(error).splitlines()[0]}")
     return refused
-
-
-def _witness_searches(cell: Cell, searching: Searching, broken: list[Fault]) -> None:
-    began_s, ended_s = min(fault.began_s for fault in broken), max(fault.ended_s for fault in broken)
-    during = {door: searching.under_way(door, began_s, ended_s) for door in cell.doors}
-    if all(during.values()):
-        failed = {door: sum(not answer.good for answer in answers) for door, answers in during.items()}
-        cell.trial.witness("searched meanwhile", answers=sum(map(len, during.values())), failed=failed)
 
 
 def _steady(cell: Cell, warm: Warm, clients: Mapping[str, Client]) -> bool:

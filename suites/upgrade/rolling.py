@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 
 from fixtures import upgrades
@@ -13,53 +12,28 @@ from fixtures.faults import Fault
 from fixtures.history import History
 from fixtures.plugin import Names
 from fixtures.topology import Topology
-from fixtures.waits import observe, wait_until
+from fixtures.waits import observe
 from suites.audit import audit
-from suites.failover.searching import Searching, Warm, make_collection, warm_up
+from suites.failover.searching import Searching, Warm
 from suites.failover.writing import Writing
 from suites.grid.aftermath import judge
 from suites.grid.scenarios import Break, Scenario
-from suites.load import Mixing, follow
-from suites.support import DIMENSION, connect_all, front_doors
+from suites.load import under_load
+from suites.support import front_doors
 
-CLIENT_TIMEOUT_S = 20.0
-WRITE_PACE_S = 0.2
-STEADY = 2
-"""Batches that are durable before anything is replaced."""
 ANSWERS = 10
 """Good answers in a row at each door in the end: one alone may come from the one worker that is well."""
 
 
 def upgrade(cluster: Cluster, candidate: Topology, trial: Trial, names: Names, history: History, seed: int) -> None:
     """Do it, and record what it shows."""
-    clients = connect_all(cluster, history)
-    writer = clients[cluster.writer.name]
-    warm = make_collection(cluster, writer, names("warm"), seed)
-    writer.create_collection(names("mixed"), DIMENSION, index_file_size_mb=1).require()
-    warm_up(trial, cluster, warm, clients.values())
-
-    def patient(*doors: str) -> dict[str, Client]:
-        return {door: cluster.connect(door, history=history, timeout_s=CLIENT_TIMEOUT_S) for door in doors}
-
-    doors = front_doors(cluster)
-    mixing = Mixing(patient(cluster.writer.name, cluster.mishards.name), names("mixed"), seed)
-    (patient_writer,) = patient(cluster.writer.name).values()
-    with (
-        Writing(patient_writer, names("written"), seed, pace_s=WRITE_PACE_S) as writing,
-        Searching(warm, patient(*doors)) as searching,
-        contextlib.ExitStack() as load,
-    ):
-        for loop in (*follow(writing, patient(*doors), seed), mixing.loop):
-            load.enter_context(loop)
-        wait_until(lambda: len(writing.flushed) >= STEADY, timeout_s=30.0, reason="writes before the upgrade")
-        before = len(writing.flushed)
-        done = _one_by_one(cluster, candidate, trial, history, searching, writing)
-        if len(writing.flushed) > before:
-            trial.witness("wrote before and after", before=before, after=len(writing.flushed))
-    _witness_searches(trial, doors, searching, done)
-    searching.check_never_wrong(trial)
-    if len(done) and _steady(trial, warm, clients):
-        judge(cluster, trial, history, Scenario((Break(role="parts", how="upgrade"),)), [], writing, mixing, clients)
+    with under_load(cluster, trial, names, history, seed) as load:
+        done = _one_by_one(cluster, candidate, trial, history, load.searching, load.writing)
+    load.searching.witness_meanwhile(trial, [(fault.began_s, fault.ended_s) for fault in done])
+    load.searching.check_never_wrong(trial)
+    if len(done) and _steady(trial, load.warm, load.clients):
+        scenario = Scenario((Break(role="parts", how="upgrade"),))
+        judge(cluster, trial, history, scenario, [], load.writing, load.mixing, load.clients)
         audit(cluster, trial, writer_quiet=False, through_empty_cache=True)
 
 
@@ -106,16 +80,6 @@ def _well_again(
     if seen.satisfied:
         trial.measure(f"all well again after {part}", seen.elapsed_s, "s", within_s)
     return seen.satisfied
-
-
-def _witness_searches(trial: Trial, doors: list[str], searching: Searching, done: list[Fault]) -> None:
-    during = {
-        door: [answer for fault in done for answer in searching.under_way(door, fault.began_s, fault.ended_s)]
-        for door in doors
-    }
-    if all(during.values()):
-        failed = {door: sum(not answer.good for answer in answers) for door, answers in during.items()}
-        trial.witness("searched meanwhile", answers=sum(map(len, during.values())), failed=failed)
 
 
 def _steady(trial: Trial, warm: Warm, clients: Mapping[str, Client]) -> bool:
