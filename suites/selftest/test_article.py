@@ -83,7 +83,9 @@ def test_the_report_has_verdicts_shares_and_what_is_missing() -> None:
         got.fetches.append(
             Fetch(reader="reader-1", state=state, first_s=1.0, second_s=0.1, gets=gets, read_bytes=read_bytes)
         )
-    got.steps = [Steps(mysql_s=0.1, metadata_s=0.1, read_s=0.5, gets_s=0.9, copy_s=0.05, bytes=52_000_000)]
+    got.steps = [
+        Steps(mysql_s=0.1, metadata_s=0.1, read_s=0.5, gets_s=0.9, copy_s=0.05, bytes=52_000_000, redis_commands=38)
+    ]
     measured = first_query.report(got, ARTICLE, seed=1)
     assert [each.claim for each in measured.judged] == [
         "P-1 right after its flush",

@@ -152,6 +152,16 @@ def test_an_extra_mount_shows_the_volume_and_is_gone_afterwards_even_if_killed(c
     assert set(cluster.site.runtime.leaks(cluster.site.work)) == known
 
 
+def test_an_extra_mount_may_share_the_cache_folder_of_another_and_keep_what_it_writes(cluster: Cluster) -> None:
+    with (
+        extra_mount(cluster, "one", {"cache_large_write": True}) as one,
+        extra_mount(cluster, "other", cache=one.cache) as other,
+    ):
+        assert "--cache-large-write" in one.process.command.argv
+        assert "--cache-large-write" not in other.process.command.argv
+        assert f"--cache-dir={one.cache}" in other.process.command.argv
+
+
 def test_an_extra_volume_is_another_one_and_leaves_no_metadata(cluster: Cluster) -> None:
     with extra_volume(cluster, "other", {"trash_days": 3}) as volume, extra_volume(cluster, "another") as another:
         assert len({volume.url, another.url, cluster.volume.url}) == 3

@@ -230,6 +230,8 @@ def _steps_table(steps: Sequence[Steps], fetches: Sequence[Fetch]) -> Table:
         note=(
             f"The reader's own first query, cold: {number(cold)} s. The requests to the object store took "
             f"{number(statistics.median(each.gets_s for each in steps))} s together, side by side; the same read again "
-            f"from the page cache {number(statistics.median(each.copy_s for each in steps))} s."
+            f"from the page cache {number(statistics.median(each.copy_s for each in steps))} s. Redis was asked "
+            f"{number(statistics.median(each.redis_commands for each in steps))} times, each of which waits for the "
+            "way there and back."
         ),
     )

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+
+import psutil
 
 from fixtures.clients import Client
 from fixtures.cluster import Cluster
 from fixtures.errors import UsageError
+from fixtures.file_types import FileType
 from fixtures.plugin.figures import number
-from fixtures.topology import Topology
-from fixtures.waits import Deadline
+from fixtures.topology import Milvus, Topology
+from fixtures.waits import Deadline, wait_until
 from suites.performance import plots
 from suites.performance.article.states import drop_pages
 from suites.performance.article.workload import CALL_TIMEOUT_S, DIMENSION
@@ -25,12 +29,15 @@ from suites.performance.clusters import Lifetime, Place, run_cluster
 from suites.performance.intervals import exponent
 from suites.performance.queries import find
 from suites.performance.verdicts import Measured, Plot, Profile, Table
-from suites.support import Rows, insert, wait_for_quiet_files
+from suites.support import Rows, insert, segment_files
 
 BATCH = 100_000
 _MERGED_MB, _SMALLEST_MB = 1024, 1
 _ONE = 1 << 40
 """Ids of single rows begin there."""
+_TOLD_EACH = 10
+"""Progress is told each so many batches."""
+_MERGES_S = 300.0
 
 VISIBLE, FIRST, STEADY = "visible after flush", "first query, cold", "warm query"
 
@@ -39,7 +46,7 @@ VISIBLE, FIRST, STEADY = "visible after flush", "first query, cold", "warm query
 class Sizes:
     """What is measured: collections of so many `rows`, `segments` of `segment_rows` rows in all, so many `readers`.
 
-    Everything `repeats` times.
+    Everything `repeats` times. `most_rows` come last of all, on a cluster of their own, where memory allows; 0: none.
     """
 
     rows: tuple[int, ...]
@@ -47,6 +54,7 @@ class Sizes:
     segment_rows: int
     readers: tuple[int, ...]
     repeats: int
+    most_rows: int = 0
 
 
 QUICK = Sizes(rows=(10_000, 30_000, 100_000), segments=(1, 4, 16), segment_rows=50_000, readers=(1, 2, 4), repeats=4)
@@ -56,7 +64,14 @@ FULL = Sizes(
     segment_rows=100_000,
     readers=(1, 2, 4, 8),
     repeats=8,
+    most_rows=10_000_000,
 )
+_LONG_S = 60.0
+"""A size that has taken so long is not repeated any further than _LEAST times."""
+_LEAST = 2
+_MEMORY = 3.5
+"""What a cluster with one reader takes at most, in bytes of its vectors: the reader's own, the writer's merges, and the
+pages of what is written and read (measured: README, figures)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +116,28 @@ def measure(place: Place, profile: Profile, say: Callable[[str], None], sizes: S
             continue
         name = f"scaling-{readers}-readers"
         got.lifetimes.append(run_cluster(place, name, through_mishards, topology=Topology(readers=readers)))
+    if chosen.most_rows:
+        _most_rows(place, chosen, got, limit, say)
     return dataclasses.replace(report(got.points, place.seed, got.left_out), lifetimes=tuple(got.lifetimes))
+
+
+def _most_rows(place: Place, chosen: Sizes, got: _Got, limit: Deadline, say: Callable[[str], None]) -> None:
+    rows, vectors_bytes = chosen.most_rows, chosen.most_rows * DIMENSION * 4
+    if (free := psutil.virtual_memory().available) < _MEMORY * vectors_bytes:
+        needed = f"{_MEMORY * vectors_bytes / 1e9:.0f} GB of memory, {free / 1e9:.0f} are free"
+        got.left_out.append(f"rows {number(rows)} (it takes {needed})")
+        return
+    if limit.expired:
+        got.left_out.append(f"rows {number(rows)}")
+        return
+
+    def use(cluster: Cluster) -> None:
+        batches = [BATCH] * (rows // BATCH)
+        _one_size(cluster, f"rows_{rows}", batches, ("rows", rows), chosen.repeats, got, limit, say)
+
+    # All of it must fit into the reader's memory, or a warm query would be none.
+    milvus = Milvus(cache_size=f"{1 + (5 * vectors_bytes // 4 >> 30)}GB")
+    got.lifetimes.append(run_cluster(place, "scaling-most-rows", use, topology=Topology(readers=1, milvus=milvus)))
 
 
 def _one_size(
@@ -129,11 +165,13 @@ def _one_size(
     ):
         writer.create_collection(collection, DIMENSION, index_file_size_mb=size_mb).require()
         first_id = 0
-        for rows in batches:
+        for at, rows in enumerate(batches):
             insert(writer, collection, Rows.make(cluster.seed, first_id, rows, DIMENSION))
             writer.flush(collection).require()
             first_id += rows
-        wait_for_quiet_files(cluster, collection, cluster.budgets.merge_s)
+            if (at + 1) % _TOLD_EACH == 0:
+                say(f"{against} {number(count)}: {number(first_id)} rows flushed")
+        _wait_for_merges(cluster, collection)
         probe = Rows.make(cluster.seed, 0, batches[0], DIMENSION).take([0])
         for what, seconds in _repeats(cluster, writer, asked, collection, probe, repeats):
             got.points.append(Point(against, what, count, seconds))
@@ -141,10 +179,36 @@ def _one_size(
     say(f"{against} {number(count)}: {told} s")
 
 
+def _wait_for_merges(cluster: Cluster, collection: str) -> None:
+    """Until no file has been in the making by a merge, nor changed, for as long as the next merge takes to begin."""
+    seen, since_s = None, time.monotonic()
+
+    def still_s() -> float:
+        nonlocal seen, since_s
+        ((merging,),) = cluster.query(
+            "SELECT COUNT(*) FROM TableFiles WHERE table_id = %s AND file_type = %s", (collection, FileType.NEW_MERGE)
+        )
+        now = segment_files(cluster, collection)
+        if merging or now != seen:
+            seen, since_s = now, time.monotonic()
+        return time.monotonic() - since_s
+
+    wait_until(
+        still_s,
+        accept=lambda quiet_s: quiet_s >= cluster.budgets.merge_s,
+        timeout_s=_MERGES_S,
+        interval_s=0.1,
+        reason=f"the merges of {collection} to end",
+    )
+
+
 def _repeats(
     cluster: Cluster, writer: Client, asked: Client, collection: str, probe: Rows, repeats: int
 ) -> Iterator[tuple[str, float]]:
-    for _ in range(repeats):
+    soon = Deadline(_LONG_S)
+    for turn in range(repeats):
+        if turn >= _LEAST and soon.expired:
+            break
         _forget(cluster, collection)
         yield FIRST, find(asked, collection, probe).seconds
         yield STEADY, statistics.median(find(asked, collection, probe).seconds for _ in range(3))

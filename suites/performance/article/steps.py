@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy
+from redis import Redis
 
 from fixtures.cluster import Cluster
 from fixtures.extras import extra_mount
@@ -36,7 +37,8 @@ class Steps:
     """What the steps of fetching one batch took, in seconds, and its size.
 
     `gets_s` is the sum over its requests to the object store, which overlap: it may exceed `read_s`. `copy_s` is the
-    read again, from the page cache.
+    read again, from the page cache. `redis_commands` is how often Redis was asked from the look-up to the end of the
+    read, by all that use it: each waits for the way to Redis and back.
     """
 
     mysql_s: float
@@ -45,6 +47,7 @@ class Steps:
     gets_s: float
     copy_s: float
     bytes: int
+    redis_commands: int
 
     @property
     def floor_s(self) -> float:
@@ -62,10 +65,14 @@ def by_hand(cluster: Cluster, collection: str) -> Iterator[Callable[[Segment], S
     """A function that does the steps for a segment of this collection, once for each. Raises HarnessError."""
     engine = sqlalchemy.create_engine(cluster.mysql.sqlalchemy_uri)
     try:
-        with extra_mount(cluster, "by-hand") as mount, engine.connect() as connection:
+        with (
+            extra_mount(cluster, "by-hand") as mount,
+            engine.connect() as connection,
+            cluster.redis.connect() as redis,
+        ):
             ask = partial(_ask, connection, collection)
             ask()  # a node keeps its connections, and so do we
-            yield lambda segment: _steps(mount, segment, ask)
+            yield lambda segment: _steps(mount, segment, ask, redis)
     finally:
         engine.dispose()
 
@@ -78,20 +85,34 @@ def look_up_and_read(folder: Path) -> float:
     return metadata_s + read_s
 
 
-def _steps(mount: JuiceFSMount, segment: Segment, ask: Callable[[], object]) -> Steps:
-    before_s = mount.counters().get(_GET_SECONDS, 0.0)
+def _steps(mount: JuiceFSMount, segment: Segment, ask: Callable[[], object], redis: Redis) -> Steps:
+    gets_before_s, commands_before = mount.counters().get(_GET_SECONDS, 0.0), _commands(redis)
     mysql_s, _ = _timed(ask)
     metadata_s, paths = _timed(partial(_look_up, segment.on(mount)))
     # Whole files at once, as the nodes read them: small reads wait for each other.
     buffer = bytearray(max(path.stat().st_size for path in paths))
     read_s, size = _timed(partial(_read, paths, buffer))
-    gets_s = mount.counters().get(_GET_SECONDS, 0.0) - before_s
+    # The first count is itself a command.
+    redis_commands = _commands(redis) - commands_before - 1
+    gets_s = mount.counters().get(_GET_SECONDS, 0.0) - gets_before_s
     copy_s, _ = _timed(partial(_read, paths, buffer))
-    return Steps(mysql_s=mysql_s, metadata_s=metadata_s, read_s=read_s, gets_s=gets_s, copy_s=copy_s, bytes=size)
+    return Steps(
+        mysql_s=mysql_s,
+        metadata_s=metadata_s,
+        read_s=read_s,
+        gets_s=gets_s,
+        copy_s=copy_s,
+        bytes=size,
+        redis_commands=redis_commands,
+    )
 
 
 def _ask(connection: sqlalchemy.Connection, collection: str) -> int:
     return len(connection.execute(_FILES, {"collection": collection}).all())
+
+
+def _commands(redis: Redis) -> int:
+    return int(redis.info("stats")["total_commands_processed"])
 
 
 def _timed(work: Callable[[], T]) -> tuple[float, T]:

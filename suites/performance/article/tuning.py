@@ -1,37 +1,36 @@
 """What makes a reader's first query fast: one setting at a time, before and after in turns, in one run.
 
-Which options of a mount, or of the volume, read a cold batch faster (by hand, on mounts side by side)?
-Does it help to keep each batch a segment of its own? What does it gain to fetch a batch right after its flush, before
-anybody asks, by `juicefs warmup` or by Milvus' preload? And what, to have readers load all as they start?
+What does it gain to fetch a batch right after its flush, before anybody asks, by `juicefs warmup` or by preload? Does
+it matter how far away Redis and the object store are, whose cache a reader uses, and whether each batch stays a segment
+of its own? Which options of a mount, or of the volume, read a cold batch faster (by hand, on mounts side by side)? And
+what does it gain to have readers load all as they start?
 """
 
 from __future__ import annotations
 
 import contextlib
 import statistics
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fixtures.clients import Client
 from fixtures.cluster import Cluster
-from fixtures.errors import UsageError
+from fixtures.errors import MissingCapability, UsageError
 from fixtures.plugin.figures import number
 from fixtures.waits import Deadline
-from suites.performance.article.options import cold_reads
+from suites.performance.article.options import STORE_LATE_S, side_by_side
+from suites.performance.article.path import KEPT, FirstQueries
 from suites.performance.article.restarts import measure_restarts
 from suites.performance.article.states import segments_of
-from suites.performance.article.workload import ARTICLE, CALL_TIMEOUT_S, DIMENSION
+from suites.performance.article.workload import ARTICLE, CALL_TIMEOUT_S
 from suites.performance.clusters import Place, run_cluster
 from suites.performance.paired import MIN_PAIRS, Paired, judge
-from suites.performance.queries import find
 from suites.performance.verdicts import Measured, Profile, Table
-from suites.support import Rows, insert, wait_for_quiet_files
 
-MERGED_MB = 1024
 _PRELOADING = "cache.preload_collection '*' on readers: after a restart"
 _READ = 2
 """How many segments are read by hand, in turns."""
+_PHASES = 6
+"""How many share the time: each may take as long."""
 
 
 @dataclass(slots=True)
@@ -46,13 +45,28 @@ class _Got:
         if cost_s is not None:
             self.cost_s.setdefault(setting, []).append(cost_s)
 
+    def judged(self, seed: int) -> list[Paired]:
+        return [judge(name, "s", pairs, seed=seed) for name, pairs in self.pairs.items()]
 
-def measure(place: Place, profile: Profile, say: Callable[[str], None], rows: int = ARTICLE.rows) -> Measured:
-    """Each setting before and after. Raises HarnessError; UsageError where nothing can be mounted."""
-    rounds = 2 * MIN_PAIRS if profile.full else MIN_PAIRS
-    by_hand, whole = _Got(), _Got()
 
-    def use(cluster: Cluster) -> None:
+@dataclass(slots=True)
+class _Tuning:
+    """What has been measured so far: first queries on readers, and cold reads by hand, near the store and far."""
+
+    rows: int
+    rounds: int
+    phase_s: float
+    say: Callable[[str], None]
+    first: _Got = field(default_factory=_Got)
+    same_host: _Got = field(default_factory=_Got)
+    near: _Got = field(default_factory=_Got)
+    far: _Got = field(default_factory=_Got)
+    objects: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """How many objects each way to read on the writer's host fetched from the store, batch by batch."""
+    missing: str = ""
+
+    def use(self, cluster: Cluster) -> None:
+        """Measure all of it on a cluster. The merges come last, since they go on in the background."""
         if cluster.storage_reason:
             raise UsageError(f"tuning: {cluster.storage_reason}")
         with contextlib.ExitStack() as stack:
@@ -60,116 +74,57 @@ def measure(place: Place, profile: Profile, say: Callable[[str], None], rows: in
                 node.name: stack.enter_context(cluster.connect(node.name, timeout_s=CALL_TIMEOUT_S))
                 for node in cluster.nodes
             }
-            path = _Path(cluster, doors, rows)
-            path.create("kept", max(1, rows * DIMENSION * 4 >> 20))
-            for phase, got in ((path.ahead_rounds, whole), (path.read_rounds, by_hand), (path.merge_rounds, whole)):
-                # In this order: merges go on in the background, so nothing is measured after them.
-                phase(rounds, got, Deadline(profile.limit_s / 4), say)
+            queries = FirstQueries(cluster, doors, self.rows)
+            queries.rounds(self.rounds, self.first.add, self._limit(), self.say)
+            self.objects = queries.same_host_rounds(self.rounds, self.same_host.add, self._limit(), self.say)
+            self._read_by_hand(cluster)
+            queries.merge_rounds(self.rounds, self.first.add, self._limit(), self.say)
 
-    lifetime = run_cluster(place, "tuning", use)
-    restarts = measure_restarts(place, rows, rounds, Deadline(profile.limit_s / 4), say)
-    whole.pairs[_PRELOADING], whole.cost_s[_PRELOADING] = list(restarts.pairs), list(restarts.cost_s)
-    read = [judge(name, "s", pairs, seed=place.seed) for name, pairs in by_hand.pairs.items()]
-    first = [judge(name, "s", pairs, seed=place.seed) for name, pairs in whole.pairs.items()]
-    short = [each for each in (*read, *first) if len(each.pairs) < rounds]
+    def _read_by_hand(self, cluster: Cluster) -> None:
+        folders = [each.folder for each in segments_of(cluster, KEPT)][:_READ]
+        with side_by_side(cluster, folders) as mounts:
+            for name, before_s, after_s in mounts.rounds(self.rounds, self._limit(), self.say):
+                self.near.add(name, before_s, after_s)
+            try:
+                for name, before_s, after_s in mounts.far_rounds(cluster, self.rounds, self._limit(), self.say):
+                    self.far.add(name, before_s, after_s)
+            except MissingCapability as error:
+                self.missing = str(error)
+
+    def _limit(self) -> Deadline:
+        return Deadline(self.phase_s)
+
+
+def measure(place: Place, profile: Profile, say: Callable[[str], None], rows: int = ARTICLE.rows) -> Measured:
+    """Each setting before and after. Raises HarnessError; UsageError where nothing can be mounted."""
+    rounds = 2 * MIN_PAIRS if profile.full else MIN_PAIRS
+    tuning = _Tuning(rows, rounds, profile.limit_s / _PHASES, say)
+    lifetime = run_cluster(place, "tuning", tuning.use)
+    restarts = measure_restarts(place, rows, rounds, Deadline(tuning.phase_s), say)
+    for (before_s, after_s), cost_s in zip(restarts.pairs, restarts.cost_s, strict=True):
+        tuning.first.add(_PRELOADING, before_s, after_s, cost_s)
+    groups = {
+        "A reader's first query, before and after": tuning.first,
+        "A new batch read by hand on the writer's host, beside a mount with a cache of its own": tuning.same_host,
+        "A cold batch read by hand, before and after": tuning.near,
+        f"The same with the object store {STORE_LATE_S * 1000:.0f} ms further away": tuning.far,
+    }
+    judged = {title: got.judged(place.seed) for title, got in groups.items()}
+    short = [each for group in judged.values() for each in group if len(each.pairs) < rounds]
+    unfinished = [f"its time was over: {len(short)} settings have fewer pairs than {rounds}"] if short else []
+    unfinished += [f"with the store further away: {tuning.missing}"] if tuning.missing else []
     return Measured(
         judged=(),
-        tables=(
-            _table("A reader's first query, before and after", first, whole.cost_s),
-            _table("A cold batch read by hand, before and after", read, by_hand.cost_s),
-        ),
+        tables=tuple(_table(title, judged[title], got.cost_s) for title, got in groups.items() if got.pairs),
         values={
             "rows": rows,
-            "first_query": [each.to_json() for each in first],
-            "read": [each.to_json() for each in read],
-            "cost_s": whole.cost_s,
+            "groups": {title: [each.to_json() for each in group] for title, group in judged.items()},
+            "cost_s": tuning.first.cost_s,
+            "objects_fetched_on_the_writers_host": tuning.objects,
         },
         lifetimes=(lifetime, *restarts.lifetimes),
-        unfinished=f"its time was over: {len(short)} settings have fewer pairs than {rounds}" if short else "",
+        unfinished="; ".join(unfinished),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Path:
-    """First queries on the readers of one cluster."""
-
-    cluster: Cluster
-    doors: Mapping[str, Client]
-    rows: int
-
-    @property
-    def actions(self) -> Mapping[str, Callable[[str], None]]:
-        return {
-            "juicefs warmup of the new segment, after the flush": self._warm_up,
-            "preload on the reader, after the flush": self._preload,
-        }
-
-    def create(self, collection: str, index_file_size_mb: int) -> None:
-        self.doors["writer"].create_collection(collection, DIMENSION, index_file_size_mb=index_file_size_mb).require()
-
-    def ahead_rounds(self, rounds: int, got: _Got, limit: Deadline, say: Callable[[str], None]) -> None:
-        """New batches, which one of two readers fetches before it is asked; who does changes each round."""
-        for turn in range(rounds):
-            if turn and limit.expired:
-                return
-            for at, (name, action) in enumerate(self.actions.items()):
-                before_s, after_s, cost_s = self.ahead(action, turn * len(self.actions) + at, turn)
-                got.add(name, before_s, after_s, cost_s)
-            say(f"fetched ahead, round {turn + 1} of {rounds}")
-
-    def read_rounds(self, rounds: int, got: _Got, limit: Deadline, say: Callable[[str], None]) -> None:
-        """Segments read by hand with other options of mount and volume."""
-        folders = [each.folder for each in segments_of(self.cluster, "kept")][:_READ]
-        for name, before_s, after_s in cold_reads(self.cluster, folders, rounds, limit, say):
-            got.add(name, before_s, after_s)
-
-    def merge_rounds(self, rounds: int, got: _Got, limit: Deadline, say: Callable[[str], None]) -> None:
-        """The same batch into two new collections, of which one merges its batches, and each asked at once.
-
-        The one that merges comes second and is then left in peace until it is done: its merges are its own trouble, and
-        would otherwise be that of the other, too.
-        """
-        names = {"apart": max(1, self.rows * DIMENSION * 4 >> 20), "merged": MERGED_MB}
-        for name, size_mb in names.items():
-            self.create(name, size_mb)
-        for turn in range(rounds):
-            if turn and limit.expired:
-                return
-            reader = self.cluster.readers[turn % len(self.cluster.readers)].name
-            took_s = {name: self.first_s(name, turn, reader) for name in names}
-            wait_for_quiet_files(self.cluster, "merged", self.cluster.budgets.merge_s)
-            got.add("each batch a segment: index_file_size 48 (1024)", took_s["merged"], took_s["apart"])
-            say(f"merged and apart, round {turn + 1} of {rounds}")
-
-    def first_s(self, collection: str, batch: int, reader: str) -> float:
-        """Insert and flush a batch, then the first query on a reader. Seconds."""
-        return find(self.doors[reader], collection, self._insert(collection, batch)).seconds
-
-    def ahead(self, action: Callable[[str], None], batch: int, turn: int) -> tuple[float, float, float]:
-        """The first query on one reader as it is, on the other after the action, and what the action took. Seconds."""
-        one, other = (each.name for each in self.cluster.readers[:2])
-        plain, ahead = (one, other) if turn % 2 == 0 else (other, one)
-        probe = self._insert("kept", batch)
-        began_s = time.monotonic()
-        action(ahead)
-        cost_s = time.monotonic() - began_s
-        order = (plain, ahead) if turn % 4 < 2 else (ahead, plain)
-        took_s = {reader: find(self.doors[reader], "kept", probe).seconds for reader in order}
-        return took_s[plain], took_s[ahead], cost_s
-
-    def _insert(self, collection: str, batch: int) -> Rows:
-        rows = Rows.make(self.cluster.seed, batch * self.rows, self.rows, DIMENSION)
-        insert(self.doors["writer"], collection, rows)
-        self.doors["writer"].flush(collection).require()
-        return rows.take([batch % self.rows])
-
-    def _warm_up(self, reader: str) -> None:
-        newest = segments_of(self.cluster, "kept")[-1]
-        mount = self.cluster.mounts[reader]
-        self.cluster.volume.warm_up(newest.on(mount), mount.process)
-
-    def _preload(self, reader: str) -> None:
-        self.doors[reader].preload("kept").require()
 
 
 def _table(title: str, measured: Sequence[Paired], cost_s: Mapping[str, Sequence[float]]) -> Table:
