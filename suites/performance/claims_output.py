@@ -15,10 +15,11 @@ from suites.performance.verdicts import Measured
 
 FORMAT = 1
 HEAD = ("claim", "the article", "measured here", "verdict", "why")
-_STYLE = """:root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;
-padding:0 1rem}table{border-collapse:collapse;display:block;overflow-x:auto;margin:1rem 0}td,th{text-align:left;
-padding:.3rem .6rem;border-bottom:1px solid #8886;vertical-align:top}svg{max-width:100%;height:auto}
-.note{opacity:.75;font-size:.9em}"""
+_STYLE = """:root{color-scheme:light dark}
+body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;overflow-wrap:anywhere}
+table{border-collapse:collapse;display:block;overflow-x:auto;margin:1rem 0}
+td,th{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #8886;vertical-align:top;overflow-wrap:normal}
+svg{max-width:100%;height:auto}.note{opacity:.75;font-size:.9em}"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

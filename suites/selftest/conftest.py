@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from suites.selftest import browser
 
 if TYPE_CHECKING:
     from fixtures.wire import Milvus
@@ -20,6 +23,16 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
     from suites.selftest.pymilvus_doors import open_doors
 
     with open_doors(tmp_path_factory.mktemp("doors")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def tab(tmp_path: Path) -> Iterator[browser.Tab]:
+    """A tab of a real browser, where this machine has one."""
+    program = browser.program()
+    if program is None:
+        pytest.skip(f"no browser on this machine: none of {', '.join(browser.PROGRAMS)} is on PATH")
+    with browser.tab(program, tmp_path / "profile") as opened:
         yield opened
 
 

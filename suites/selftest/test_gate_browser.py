@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from suites.selftest import browser, stored_run
 from suites.selftest.gate_runs import FakeGate, figure
+from suites.selftest.page_tests import NO_BREAKS, PHONE, PageTests
 from tools.gate import page
 
 pytestmark = pytest.mark.selftest
 
-PHONE, DESK = 390, 1280
-NO_BREAKS = "x" * 400
-OPEN_ALL = "document.querySelectorAll('details').forEach(each => each.open = true)"
-WIDTHS = "[document.documentElement.scrollWidth, document.documentElement.clientWidth, window.innerWidth]"
 BOXES = "[...document.querySelectorAll('{}')].map(each => {{ const box = each.getBoundingClientRect();{}}})"
-
-
-@pytest.fixture
-def tab(tmp_path: Path) -> Iterator[browser.Tab]:
-    program = browser.program()
-    if program is None:
-        pytest.skip(f"no browser on this machine: none of {', '.join(browser.PROGRAMS)} is on PATH")
-    with browser.tab(program, tmp_path / "profile") as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -51,20 +38,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return page.write(known, gate.report)
 
 
-def test_the_page_asks_for_nothing_but_itself(tab: browser.Tab, shown: Path) -> None:
-    tab.open(shown, width=DESK)
-    tab.value(OPEN_ALL)
-    assert tab.requested == [shown.resolve().as_uri()]
-
-
-@pytest.mark.parametrize("width", [PHONE, DESK])
-def test_the_page_is_as_wide_as_the_window(tab: browser.Tab, shown: Path, width: int) -> None:
-    tab.open(shown, width=width)
-    for _ in ("closed", "open"):
-        content, window_inside, window = tab.value(WIDTHS)
-        assert window == width
-        assert content == window_inside, "nothing sticks out"
-        tab.value(OPEN_ALL)
+class TestPage(PageTests):
+    """Of a gate."""
 
 
 def test_the_bands_are_where_they_belong(tab: browser.Tab, shown: Path) -> None:
@@ -73,14 +48,3 @@ def test_the_bands_are_where_they_belong(tab: browser.Tab, shown: Path) -> None:
     margins = tab.value(BOXES.format("rect.inside", "return [box.left, box.right]"))
     assert worse[0] > margins[0][1], "beyond the margin"
     assert margins[1][0] < same[0] < same[1] < margins[1][1], "within it"
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_is_light_or_dark_as_the_reader_likes_it(tab: browser.Tab, shown: Path, tmp_path: Path, scheme: str) -> None:
-    tab.open(shown, width=DESK, scheme=scheme)
-    ground, text = (
-        sum(map(float, tab.value(f"getComputedStyle(document.body).{what}")[4:-1].split(",")))
-        for what in ("backgroundColor", "color")
-    )
-    assert (ground > text) == (scheme == "light")
-    assert len(tab.screenshot(tmp_path / f"{scheme}.png").read_bytes()) > 10_000, "not an empty page"

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from suites.selftest import browser, stored_run
 from suites.selftest.hand_made import HandMade
+from suites.selftest.page_tests import NO_BREAKS, OPEN_ALL, PHONE, PageTests
 from tools.report.__main__ import main
 
 pytestmark = pytest.mark.selftest
-
-PHONE, DESK = 390, 1280
-PNG = b"\x89PNG\r\n\x1a\n"
-NO_BREAKS = "x" * 400
-OPEN_ALL = "document.querySelectorAll('details').forEach(each => each.open = true)"
-WIDTHS = "[document.documentElement.scrollWidth, document.documentElement.clientWidth, window.innerWidth]"
-
-
-@pytest.fixture
-def tab(tmp_path: Path) -> Iterator[browser.Tab]:
-    program = browser.program()
-    if program is None:
-        pytest.skip(f"no browser on this machine: none of {', '.join(browser.PROGRAMS)} is on PATH")
-    with browser.tab(program, tmp_path / "profile") as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -48,39 +33,8 @@ def shown(pytester: pytest.Pytester) -> Path:
     return folder / "report.html"
 
 
-def test_the_page_asks_for_nothing_but_itself(tab: browser.Tab, shown: Path) -> None:
-    tab.open(shown, width=DESK)
-    tab.value(OPEN_ALL)
-    assert tab.requested == [shown.resolve().as_uri()]
-
-
-@pytest.mark.parametrize("width", [PHONE, DESK])
-def test_the_page_is_as_wide_as_the_window(tab: browser.Tab, shown: Path, width: int) -> None:
-    tab.open(shown, width=width)
-    for _ in ("closed", "open"):
-        content, page, window = tab.value(WIDTHS)
-        assert window == width
-        assert content == page, "nothing sticks out"
-        tab.value(OPEN_ALL)
-
-
-def test_it_is_light_or_dark_as_the_reader_likes_it(tab: browser.Tab, shown: Path, tmp_path: Path) -> None:
-    pictures = {}
-    for scheme in ("light", "dark"):
-        tab.open(shown, width=PHONE, scheme=scheme)
-        ground = tab.value("getComputedStyle(document.body).backgroundColor")
-        text = tab.value("getComputedStyle(document.body).color")
-        pictures[scheme] = (brightness(ground), brightness(text))
-        picture = tab.screenshot(tmp_path / f"{scheme}.png").read_bytes()
-        assert picture.startswith(PNG)
-        assert len(picture) > 10_000, "not an empty page"
-    assert pictures["light"][0] > pictures["light"][1]
-    assert pictures["dark"][0] < pictures["dark"][1]
-
-
-def brightness(colour: str) -> float:
-    """Of `rgb(20, 23, 27)`."""
-    return sum(map(float, colour.partition("(")[2].rstrip(")").split(",")))
+class TestPage(PageTests):
+    """Of a run."""
 
 
 def test_the_drawings_are_seen(tab: browser.Tab, shown: Path) -> None:
