@@ -48,11 +48,11 @@ class Part:
 
 PARTS: tuple[Part, ...] = (
     # name, module with `measure`, the most it may take in the quick profile and in the full one (s)
-    Part("P-1", "suites.performance.article.first_query", 180, 600),
+    Part("P-1", "suites.performance.article.first_query", 180, 400),
     Part("NAS", "suites.performance.nas.part", 180, 900),
     Part("compression", "suites.performance.nas.compression", 60, 300),
-    Part("tuning", "suites.performance.article.tuning", 400, 700, in_quick=False),
-    Part("scaling", "suites.performance.article.scaling", 240, 700, in_quick=False),
+    Part("tuning", "suites.performance.article.tuning", 400, 900, in_quick=False),
+    Part("scaling", "suites.performance.article.scaling", 240, 1000, in_quick=False),
 )
 
 
