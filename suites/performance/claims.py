@@ -1,7 +1,10 @@
 """What the article says of the cluster, measured and judged: the benchmark that `make bench` runs.
 
 python -m suites.performance.claims [--profile quick|full] [--only PART] [--limit-s N] [--compare-dir PATH]
-                                        [--json FILE] [--markdown]
+                                        [--json FILE] [--markdown] [options of pytest -m cluster]
+
+On embedded clusters of its own, unless another --runtime is named; with --runtime=external P-1 alone, and of that what
+can be asked from outside.
 
 The verdicts go to stdout, progress to stderr, and everything as JSON and as a page with plots to the report folder,
 part by part, so that what a part measured is there if a later one fails. `quick` takes up to 10 minutes, `full` up to
@@ -28,7 +31,16 @@ from fixtures.errors import HarnessError, UsageError
 from fixtures.plugin.exit_codes import ExitCode
 from suites.performance import claims_output, machine
 from suites.performance.clusters import Place
-from suites.performance.commandline import add_options, compared, count, place, require_parent
+from suites.performance.commandline import (
+    add_cluster_options,
+    add_options,
+    chosen_cluster,
+    compared,
+    count,
+    launcher_of,
+    place,
+    require_parent,
+)
 from suites.performance.verdicts import Measured, MeasureFunction, Profile
 
 
@@ -36,7 +48,8 @@ from suites.performance.verdicts import Measured, MeasureFunction, Profile
 class Part:
     """A part by the name it has on the command line, and the most it may take in each profile.
 
-    One that judges no claim of the article has no place in the quick profile, unless it is named with --only.
+    One that judges no claim of the article has no place in the quick profile, unless it is named with --only. `outside`
+    is one that can measure a cluster which runs already.
     """
 
     name: str
@@ -44,11 +57,12 @@ class Part:
     quick_s: float
     full_s: float
     in_quick: bool = True
+    outside: bool = False
 
 
 PARTS: tuple[Part, ...] = (
     # name, module with `measure`, the most it may take in the quick profile and in the full one (s)
-    Part("P-1", "suites.performance.article.first_query", 180, 400),
+    Part("P-1", "suites.performance.article.first_query", 180, 400, outside=True),
     Part("NAS", "suites.performance.nas.part", 180, 900),
     Part("compression", "suites.performance.nas.compression", 60, 300),
     Part("tuning", "suites.performance.article.tuning", 400, 900, in_quick=False),
@@ -72,7 +86,13 @@ def main(arguments: Sequence[str], parts: Sequence[Part] = PARTS) -> int:
     where = place(options, began_s)
     try:
         require_parent(options.json)
-        where = dataclasses.replace(where, compare=compared(options.compare_dir))
+        cluster = chosen_cluster(options)
+        where = dataclasses.replace(
+            where,
+            compare=compared(options.compare_dir),
+            topology=cluster.topology,
+            launcher=launcher_of(cluster),
+        )
         _measure(run, where, options, parts)
     except UsageError as error:
         run.failed.append(str(error))
@@ -105,6 +125,10 @@ def _measure(run: Run, where: Place, options: argparse.Namespace, parts: Sequenc
     """Each part in its share of the time. One that fails does not keep the others from being measured."""
     named, full = options.only or (), options.profile == "full"
     wanted = [part for part in parts if part.name in named or (not named and (full or part.in_quick))]
+    if options.runtime == "external":
+        if inside := [part.name for part in wanted if part.name in named and not part.outside]:
+            raise UsageError(f"--only {inside[0]}: it starts clusters of its own, so not with --runtime=external")
+        wanted = [part for part in wanted if part.outside]
     limits_s = {part.name: part.full_s if full else part.quick_s for part in wanted}
     # A shorter time in all is shared in the same proportions.
     share = min(1.0, options.limit_s / sum(limits_s.values())) if options.limit_s else 1.0
@@ -143,6 +167,7 @@ def parse(arguments: Sequence[str], parts: Sequence[Part] = PARTS) -> argparse.N
         help="a folder of a NAS to compare JuiceFS with, or two mounts of the same one",
     )
     add_options(parser)
+    add_cluster_options(parser, "embedded")
     return parser.parse_args(arguments)
 
 

@@ -7,10 +7,18 @@ import datetime
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
+
+import pytest
 
 from fixtures.errors import UsageError
-from fixtures.runtimes import new_run_id
+from fixtures.plugin import choice, programs
+from fixtures.plugin import options as cluster_options
+from fixtures.plugin.launcher import Launcher
+from fixtures.plugin.options import Options
+from fixtures.runtimes import Folders, new_run_id
 from suites.performance.clusters import Place
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -25,6 +33,53 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--work-dir", type=Path, default=Path("/var/tmp"), metavar="DIR", help="data (default /var/tmp)"
     )
+
+
+CLUSTER_OPTIONS = (
+    *("--runtime", "--images", "--image", "--object-store", "--appendfsync", "--device", "--topology"),
+    *("--privileged-mount", "--endpoints", *programs.OPTION_NAMES),
+)
+"""Those of `pytest -m cluster` that a benchmark takes as well, with the same words and checks."""
+
+
+class _Group:
+    """A group of pytest's options that adds those of CLUSTER_OPTIONS to a parser of argparse."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self._group = parser.add_argument_group("what the cluster is, as for pytest -m cluster")
+
+    def getgroup(self, _name: str, _description: str = "") -> _Group:
+        return self
+
+    def addoption(self, name: str, **how: Any) -> None:
+        if name in CLUSTER_OPTIONS:
+            self._group.add_argument(name, **how)
+
+
+class _Words:
+    """The words of such a parser, asked as pytest's configuration is. What a benchmark does not take was not given."""
+
+    def __init__(self, words: argparse.Namespace) -> None:
+        self._words = {**vars(words), "seed": str(words.seed), "report": None, "work_dir": str(words.work_dir)}
+
+    def getoption(self, name: str) -> Any:
+        return self._words.get(name)
+
+
+def add_cluster_options(parser: argparse.ArgumentParser, runtime: str) -> None:
+    """CLUSTER_OPTIONS, and which runtime it is unless one is named."""
+    cluster_options.pytest_addoption(cast(pytest.Parser, _Group(parser)))
+    parser.set_defaults(runtime=runtime)
+
+
+def chosen_cluster(words: argparse.Namespace) -> Options:
+    """What the words say of the cluster, checked. Raises UsageError."""
+    return cluster_options.checked(cast(pytest.Config, _Words(words)))
+
+
+def launcher_of(options: Options) -> Callable[[Folders], Launcher]:
+    """Who starts such clusters, each with folders of its own."""
+    return lambda folders: choice.pytest_milvus_launcher(options=options, folders=folders)
 
 
 def count(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import types
@@ -117,3 +118,50 @@ def test_every_part_is_there_and_the_profiles_keep_to_their_time() -> None:
         assert callable(__import__(each.module, fromlist=["measure"]).measure)
     assert sum(each.quick_s for each in claims.PARTS if each.in_quick) <= 600
     assert sum(each.full_s for each in claims.PARTS) <= 3600
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--runtime=embeded"], "--runtime=embeded: must be one of auto, embedded, docker, external; did you mean"),
+        (["--topology=hardend"], "did you mean hardened?"),
+        (["--runtime=external"], "--endpoints=FILE.toml says so"),
+        (["--milvus=/nowhere"], "--milvus=/nowhere"),
+    ],
+)
+def test_what_the_cluster_is_has_the_words_and_checks_of_pytest(
+    words: list[str],
+    said: str,
+    part: Callable[[str, Measure], Part],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert claims.main([f"--report={tmp_path}", *words], [part("P-0", good)]) == 4
+    assert said in capsys.readouterr().err
+
+
+def test_a_part_is_given_the_cluster_that_was_asked_for(part: Callable[[str, Measure], Part], tmp_path: Path) -> None:
+    given: list[Place] = []
+
+    def measure(place: Place, _profile: Profile, _say: Callable[[str], None]) -> Measured:
+        given.append(place)
+        return GOOD
+
+    words = [f"--report={tmp_path}", "--topology=hardened", "--object-store=seaweedfs"]
+    assert claims.main(words, [part("P-0", measure)]) == 0
+    (place,) = given
+    assert (place.topology.name, place.topology.object_store) == ("hardened", "seaweedfs")
+    assert place.launcher is not None
+
+
+def test_what_starts_clusters_of_its_own_is_not_for_one_that_runs(
+    part: Callable[[str, Measure], Part], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "theirs.toml"
+    nodes = ("writer", "readers.reader-1", "mishards")
+    file.write_text("".join(f'[{name}]\nendpoint = "127.0.0.1:{1 + at}"\n' for at, name in enumerate(nodes)))
+    words = [f"--report={tmp_path}", "--runtime=external", f"--endpoints={file}"]
+    inside, outside = part("P-0", broken), dataclasses.replace(part("P-1", good), outside=True)
+    assert claims.main(words, [inside, outside]) == 0, "the one is left out"
+    assert claims.main([*words, "--only=P-0"], [inside, outside]) == 4
+    assert "--only P-0: it starts clusters of its own" in capsys.readouterr().err

@@ -109,3 +109,28 @@ def test_who_does_not_answer_is_named(cluster: Cluster, tmp_path: Path) -> None:
     assert code == 7, output
     assert "reader-1 at 127.0.0.1:1 does not answer" in output
     assert report["claims"][0]["verdict"] == "unknown"
+
+
+def test_the_articles_first_query_is_asked_from_outside(cluster: Cluster, tmp_path: Path) -> None:
+    writer = cluster.connect("writer")
+    before = writer.list_collections().require().value
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-m", "suites.performance.claims", "--limit-s=1", f"--json={tmp_path / 'out.json'}"),
+            *("--runtime=external", f"--endpoints={endpoints(cluster, tmp_path)}", f"--report={tmp_path / 'report'}"),
+        ],
+        cwd=PROJECT,
+        env={**os.environ, PASSWORD: cluster.mysql.password},
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    stored = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert list(stored["parts"]) == ["P-1"], "what would start clusters of its own is left out"
+    (judged,) = stored["parts"]["P-1"]["judged"]
+    assert (judged["claim"], judged["verdict"]) == ("P-1 right after its flush", "not comparable")
+    assert "stand-in (not Milvus) loads and searches" in judged["why"]
+    assert "no states of the caches and no steps of the path" in stored["parts"]["P-1"]["unfinished"]
+    assert writer.list_collections().require().value == before

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import secrets
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from fixtures.cluster import Cluster
+from fixtures.errors import MissingCapability
 from fixtures.plugin.figures import number
 from fixtures.waits import Deadline
 from suites.performance import plots
 from suites.performance.article.judging import ARTICLE_S, Evidence, judge
 from suites.performance.article.states import STATES, Fetch, measure_states, segments_of
 from suites.performance.article.steps import Steps, by_hand
-from suites.performance.article.workload import ARTICLE, DIMENSION, QUICK, Pass, Size, run_pass
+from suites.performance.article.workload import ARTICLE, DIMENSION, QUICK, Pass, Size, own_collection, run_pass
 from suites.performance.clusters import Place, run_cluster
 from suites.performance.intervals import mean, percentile
 from suites.performance.verdicts import Judged, Measured, Plot, Profile, Table, Verdict
@@ -27,10 +30,14 @@ _NATURAL = "right after its flush"
 
 @dataclass(slots=True)
 class _Got:
-    """All that was measured, in the order it was. `rows` are in each segment of which states and steps are."""
+    """All that was measured, in the order it was. `rows` are in each segment of which states and steps are.
+
+    `outside` is why there are no states and steps: what runs already is asked from outside alone.
+    """
 
     implementation: str = ""
     unmounted: str = ""
+    outside: str = ""
     rows: int = 0
     passes: dict[str, Pass] = field(default_factory=dict)
     fetches: list[Fetch] = field(default_factory=list)
@@ -44,7 +51,7 @@ def measure(place: Place, profile: Profile, say: Callable[[str], None], size: Si
 
     def use(cluster: Cluster) -> None:
         got.implementation = cluster.readers[0].implementation
-        got.unmounted = cluster.storage_reason or ""
+        got.unmounted = cluster.capabilities["fuse"] or ""
         if not got.unmounted:
             _measure(cluster, chosen, got, limit, say)
 
@@ -65,33 +72,43 @@ def _measure(cluster: Cluster, size: Size, got: _Got, limit: Deadline, say: Call
     readers, proxy = reader_names(cluster), [cluster.mishards.name]
     # States and steps need the first of these; where time is short, they come before the other passes.
     kept_mb = max(MILVUS_SMALLEST_MB, size.rows * DIMENSION * 4 >> 20)
-    for name, doors, size_mb in (
+    # Of our own, since others may use this cluster, too.
+    run = f"bench_{secrets.token_hex(4)}"
+    passes = (
         ("kept", readers, kept_mb),
         ("merged", readers, MERGED_MB),
         ("merged_mishards", proxy, MERGED_MB),
         ("kept_mishards", proxy, kept_mb),
-    ):
-        got.passes[name] = run_pass(cluster, name, doors, size, index_file_size_mb=size_mb, limit=limit, say=say)
-        if name == "kept":
-            _states_and_steps(cluster, name, size.rows, got, limit, say)
+    )
+    # All are dropped at the end: to clean up after one would disturb the next.
+    with contextlib.ExitStack() as stack:
+        for name, doors, size_mb in passes:
+            collection = stack.enter_context(own_collection(cluster, f"{run}_{name}", size_mb))
+            got.passes[name] = run_pass(cluster, collection, doors, size, name=name, limit=limit, say=say)
+            if name == "kept":
+                try:
+                    _states_and_steps(cluster, collection, size.rows, got, limit, say)
+                except MissingCapability as error:
+                    got.outside = error.reason
+                    say(f"no states of the caches, no steps of the path: {error.reason}")
 
 
 def _states_and_steps(
-    cluster: Cluster, name: str, rows: int, got: _Got, limit: Deadline, say: Callable[[str], None]
+    cluster: Cluster, collection: str, rows: int, got: _Got, limit: Deadline, say: Callable[[str], None]
 ) -> None:
     """Segment by segment, by hand and by the readers, so that what the machine does meanwhile is in both.
 
     An auto flush in the middle of an insert parts a batch; such are left out where there are whole ones.
     """
-    segments = segments_of(cluster, name)
+    segments = segments_of(cluster, collection)
     segments = [each for each in segments if each.rows == rows] or segments
     got.rows = min(each.rows for each in segments)
-    with by_hand(cluster, name) as steps_of:
+    with by_hand(cluster, collection) as steps_of:
         for at, segment in enumerate(segments):
             if at and limit.expired:
                 return
             got.steps.append(steps := steps_of(segment))
-            fetched = list(measure_states(cluster, name, segment))
+            fetched = list(measure_states(cluster, collection, segment))
             got.fetches += fetched
             told = ", ".join(f"{each.state} {each.fetch_s:.3f}" for each in fetched)
             say(f"segment {at + 1} of {len(segments)}, by hand {steps.floor_s:.3f}, fetch (s): {told}")
@@ -106,6 +123,7 @@ def report(got: _Got, size: Size, seed: int) -> Measured:
             floor_s=_floors(got.steps, state),
         )
         for state in STATES
+        if not got.outside
     ]
     natural = Evidence(
         state=_NATURAL,
@@ -117,16 +135,18 @@ def report(got: _Got, size: Size, seed: int) -> Measured:
         for each, rows in ((natural, size.rows), *((each, got.rows) for each in evidence))
     )
     groups = {_named(name): [q.first_s for q in each.queries] for name, each in got.passes.items()}
-    groups |= {f"a reader, {state}": [each.first_s for each in got.fetches if each.state == state] for state in STATES}
+    states = [each.state for each in evidence]
+    groups |= {f"a reader, {state}": [each.first_s for each in got.fetches if each.state == state] for state in states}
     drawing = plots.strips(groups, "s", ARTICLE_S, "the article, on average")
     short = [f"{name} {each.batches} of {size.batches} batches" for name, each in got.passes.items()]
     whole = all(each.batches == size.batches for each in got.passes.values())
+    unfinished = [] if whole else [f"its time was over: {', '.join(short)}"]
+    unfinished += [f"no states of the caches and no steps of the path: {got.outside}"] if got.outside else []
     return Measured(
         judged=judged,
         tables=(
             _queries_table(got.passes, seed),
-            _states_table(got.fetches, seed),
-            _steps_table(got.steps, got.fetches),
+            *(() if got.outside else (_states_table(got.fetches, seed), _steps_table(got.steps, got.fetches))),
         ),
         plots=(Plot(title=f"First queries of a batch of {number(size.rows)} rows", svg=drawing),),
         values={
@@ -137,7 +157,7 @@ def report(got: _Got, size: Size, seed: int) -> Measured:
             "states": [dataclasses.asdict(each) | {"proven": each.proven} for each in got.fetches],
             "steps": [dataclasses.asdict(each) for each in got.steps],
         },
-        unfinished="" if whole else f"its time was over: {', '.join(short)}",
+        unfinished="; ".join(unfinished),
     )
 
 

@@ -38,7 +38,7 @@ VOLUME_OPTIONS: Mapping[str, Mapping[str, object]] = {
     "format --compress=lz4 (none)": {"compression": "lz4"},
 }
 STORE_LATE_S = 0.02
-"""How much further away the store is for the second half: what a reader fetches ahead of its need then decides."""
+"""How much further away a far store is: what is fetched ahead of its need then decides."""
 
 
 @dataclass(frozen=True, slots=True)

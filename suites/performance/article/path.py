@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from fixtures.errors import FaultNotEffective, MissingCapability
 from fixtures.extras import extra_mount
 from fixtures.services import Service
 from fixtures.waits import Deadline
+from suites.performance.article.options import STORE_LATE_S
 from suites.performance.article.states import segments_of
 from suites.performance.article.steps import look_up_and_read
 from suites.performance.article.workload import DIMENSION
@@ -24,8 +25,8 @@ from suites.performance.queries import find
 from suites.support import Rows, insert, wait_for_quiet_files
 
 KEPT, MERGED_MB = "kept", 1024
-REDIS_LATE_S, STORE_LATE_S = 0.001, 0.02
-"""How much further away they are for the reader that has them so: another zone of a region, and a store of its own."""
+REDIS_LATE_S = 0.001
+"""How much further away it is for the reader that has it so."""
 
 WARMED = "juicefs warmup of the new segment, after the flush"
 PRELOADED = "preload on the reader, after the flush"
@@ -36,6 +37,8 @@ OWN_CACHE = "a mount with a cache of its own"
 SHARED_CACHE = "another mount on the writer's cache folder"
 SHARED_MOUNT = "the writer's own mount"
 KEPT_WRITES = "the mount that wrote it, with --cache-large-write (off)"
+
+_BATCHES = 6
 
 Add = Callable[[str, float, float, float | None], None]
 """Takes a setting, the seconds without and with it, and what it cost ahead of the query, if anything."""
@@ -50,13 +53,13 @@ class FirstQueries:
     rows: int
 
     @property
-    def differences(self) -> Mapping[str, Callable[[str], AbstractContextManager[None]]]:
-        """What is different for one of two readers, from before its query to after it."""
+    def differences(self) -> Mapping[str, Callable[[str, str], AbstractContextManager[None]]]:
+        """What is different for one of two readers, from before its query of a collection to after it."""
         return {
             WARMED: self._warmed,
             PRELOADED: self._preloaded,
-            FAR_REDIS: lambda reader: self._far(self.cluster.redis, REDIS_LATE_S, reader),
-            FAR_STORE: lambda reader: self._far(self.cluster.object_store, STORE_LATE_S, reader),
+            FAR_REDIS: lambda reader, _: self._far(self.cluster.redis, REDIS_LATE_S, reader),
+            FAR_STORE: lambda reader, _: self._far(self.cluster.object_store, STORE_LATE_S, reader),
         }
 
     def create(self, collection: str, index_file_size_mb: int) -> None:
@@ -71,15 +74,22 @@ class FirstQueries:
     def rounds(self, rounds: int, add: Add, limit: Deadline, say: Callable[[str], None]) -> None:
         """New batches, for which something is different on one of two readers; on which one changes each round.
 
-        Where the network's distance has no proof, or no means in this kernel, that pair is left out, and said so.
+        A collection for each round, so that a late one holds no more than an early one, and never more than a reader
+        can keep in memory. Where the network's distance has no proof, or no means in this kernel, that pair is left
+        out, and said so.
         """
-        self.create(KEPT, self.apart_mb)
+        readers = [each.name for each in self.cluster.readers[:2]]
         for turn in range(rounds):
             if turn and limit.expired:
                 return
+            collection = f"{KEPT}_{turn}"
+            self.create(collection, self.apart_mb)
+            probe = self._insert(collection, 0)
+            for reader in readers:
+                find(self.doors[reader], collection, probe)
             for at, (name, different) in enumerate(self.differences.items()):
                 try:
-                    took = self._pair(different, turn * len(self.differences) + at, turn)
+                    took = self._pair(different, collection, 1 + at, readers if turn % 2 == 0 else readers[::-1], turn)
                 except (FaultNotEffective, MissingCapability) as error:
                     say(f"{name}, round {turn + 1}: left out: {error}")
                     continue
@@ -88,17 +98,21 @@ class FirstQueries:
             say(f"first queries, round {turn + 1} of {rounds}")
 
     def _pair(
-        self, different: Callable[[str], AbstractContextManager[None]], batch: int, turn: int
+        self,
+        different: Callable[[str, str], AbstractContextManager[None]],
+        collection: str,
+        batch: int,
+        readers: Sequence[str],
+        turn: int,
     ) -> tuple[float, float, float]:
         """The first query on one reader as it is, on the other with the difference, and what that took. Seconds."""
-        one, other = (each.name for each in self.cluster.readers[:2])
-        plain, changed = (one, other) if turn % 2 == 0 else (other, one)
-        probe = self._insert(KEPT, batch)
+        plain, changed = readers
+        probe = self._insert(collection, batch)
         began_s = time.monotonic()
-        with different(changed):
+        with different(changed, collection):
             cost_s = time.monotonic() - began_s
             order = (plain, changed) if turn % 4 < 2 else (changed, plain)
-            took_s = {reader: find(self.doors[reader], KEPT, probe).seconds for reader in order}
+            took_s = {reader: find(self.doors[reader], collection, probe).seconds for reader in order}
         return took_s[plain], took_s[changed], cost_s
 
     def merge_rounds(self, rounds: int, add: Add, limit: Deadline, say: Callable[[str], None]) -> None:
@@ -107,16 +121,19 @@ class FirstQueries:
         The one that merges comes second and is then left in peace until it is done: its merges are its own trouble, and
         would otherwise be that of the other, too.
         """
-        names = {"apart": self.apart_mb, "merged": MERGED_MB}
-        for name, size_mb in names.items():
-            self.create(name, size_mb)
         for turn in range(rounds):
             if turn and limit.expired:
                 return
+            # New ones now and then: a reader's memory must hold all of both, or it fetches what it had before.
+            series, batch = divmod(turn, _BATCHES)
+            names = {f"apart_{series}": self.apart_mb, f"merged_{series}": MERGED_MB}
+            if batch == 0:
+                for name, size_mb in names.items():
+                    self.create(name, size_mb)
             reader = self.cluster.readers[turn % len(self.cluster.readers)].name
-            took_s = {name: find(self.doors[reader], name, self._insert(name, turn)).seconds for name in names}
-            wait_for_quiet_files(self.cluster, "merged", self.cluster.budgets.merge_s)
-            add(APART, took_s["merged"], took_s["apart"], None)
+            apart_s, merged_s = (find(self.doors[reader], name, self._insert(name, batch)).seconds for name in names)
+            wait_for_quiet_files(self.cluster, f"merged_{series}", self.cluster.budgets.merge_s)
+            add(APART, merged_s, apart_s, None)
             say(f"merged and apart, round {turn + 1} of {rounds}")
 
     def same_host_rounds(
@@ -162,14 +179,14 @@ class FirstQueries:
         return rows.take([batch % self.rows])
 
     @contextlib.contextmanager
-    def _warmed(self, reader: str) -> Iterator[None]:
+    def _warmed(self, reader: str, collection: str) -> Iterator[None]:
         mount = self.cluster.mounts[reader]
-        self.cluster.volume.warm_up(segments_of(self.cluster, KEPT)[-1].on(mount), mount.process)
+        self.cluster.volume.warm_up(segments_of(self.cluster, collection)[-1].on(mount), mount.process)
         yield
 
     @contextlib.contextmanager
-    def _preloaded(self, reader: str) -> Iterator[None]:
-        self.doors[reader].preload(KEPT).require()
+    def _preloaded(self, reader: str, collection: str) -> Iterator[None]:
+        self.doors[reader].preload(collection).require()
         yield
 
     @contextlib.contextmanager

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fixtures import topology
 from fixtures.cluster import Cluster
 from fixtures.waits import Deadline
 from suites.performance.article.workload import CALL_TIMEOUT_S, DIMENSION
@@ -13,7 +13,8 @@ from suites.performance.clusters import Lifetime, Place, run_cluster
 from suites.performance.queries import find
 from suites.support import Rows, insert
 
-PRELOADS = "fast-reads"
+PRELOADED = "*"
+"""As in the topology `fast-reads`."""
 _COLLECTION, _BATCHES = "restarts", 2
 
 
@@ -46,7 +47,9 @@ def measure_restarts(place: Place, rows: int, rounds: int, limit: Deadline, say:
             say(f"first query after a restart, round {turn + 1} of {rounds}: {before_s:.3f} / {after_s:.3f} s")
 
     def beside(plain: Cluster) -> None:
-        other = run_cluster(place, "restart-preload", lambda it: in_turns(plain, it), topology=topology.find(PRELOADS))
+        milvus = dataclasses.replace(place.topology.milvus, reader_preload=PRELOADED)
+        topology = dataclasses.replace(place.topology, milvus=milvus)
+        other = run_cluster(place, "restart-preload", lambda it: in_turns(plain, it), topology=topology)
         lifetimes.append(other)
 
     lifetimes.append(run_cluster(place, "restart-plain", beside))

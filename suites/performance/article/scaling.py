@@ -18,7 +18,6 @@ from fixtures.clients import Client
 from fixtures.cluster import Cluster
 from fixtures.errors import UsageError
 from fixtures.plugin.figures import number
-from fixtures.topology import Milvus, Topology
 from fixtures.waits import Deadline
 from suites.performance import plots
 from suites.performance.article.states import drop_pages
@@ -101,7 +100,9 @@ def measure(place: Place, profile: Profile, say: Callable[[str], None], sizes: S
             batches = [chosen.segment_rows // count] * count
             _one_size(cluster, f"segments_{count}", batches, ("segments", count), chosen.repeats, got, limit, say)
 
-    got.lifetimes.append(run_cluster(place, "scaling", rows_and_segments, topology=Topology(readers=1)))
+    got.lifetimes.append(
+        run_cluster(place, "scaling", rows_and_segments, topology=dataclasses.replace(place.topology, readers=1))
+    )
     for readers in chosen.readers:
 
         def through_mishards(cluster: Cluster, readers: int = readers) -> None:
@@ -112,8 +113,8 @@ def measure(place: Place, profile: Profile, say: Callable[[str], None], sizes: S
         if limit.expired:
             got.left_out.append(f"readers {readers}")
             continue
-        name = f"scaling-{readers}-readers"
-        got.lifetimes.append(run_cluster(place, name, through_mishards, topology=Topology(readers=readers)))
+        name, topology = f"scaling-{readers}-readers", dataclasses.replace(place.topology, readers=readers)
+        got.lifetimes.append(run_cluster(place, name, through_mishards, topology=topology))
     if chosen.most_rows:
         _most_rows(place, chosen, got, limit, say)
     return dataclasses.replace(report(got.points, place.seed, got.left_out), lifetimes=tuple(got.lifetimes))
@@ -137,8 +138,9 @@ def _most_rows(place: Place, chosen: Sizes, got: _Got, limit: Deadline, say: Cal
         _one_size(cluster, f"rows_{rows}", batches, ("rows", rows), chosen.repeats, got, limit, say)
 
     # All of it must fit into the reader's memory, or a warm query would be none.
-    milvus = Milvus(cache_size=f"{1 + (5 * vectors_bytes // 4 >> 30)}GB")
-    got.lifetimes.append(run_cluster(place, "scaling-most-rows", use, topology=Topology(readers=1, milvus=milvus)))
+    milvus = dataclasses.replace(place.topology.milvus, cache_size=f"{1 + (5 * vectors_bytes // 4 >> 30)}GB")
+    topology = dataclasses.replace(place.topology, readers=1, milvus=milvus)
+    got.lifetimes.append(run_cluster(place, "scaling-most-rows", use, topology=topology))
 
 
 def _one_size(
@@ -156,8 +158,8 @@ def _one_size(
     if limit.expired:
         got.left_out.append(f"{against} {number(count)}")
         return
-    if cluster.storage_reason:
-        raise UsageError(f"scaling: {cluster.storage_reason}")
+    if (reason := cluster.capabilities["fuse"]) is not None:
+        raise UsageError(f"scaling: {reason}")
     door = cluster.mishards.name if against == "readers" else cluster.readers[0].name
     size_mb = _BATCH_MB if against == "rows" else _SMALLEST_MB
     with (

@@ -67,8 +67,8 @@ class _Tuning:
 
     def use(self, cluster: Cluster) -> None:
         """Measure all of it on a cluster. The merges come last, since they go on in the background."""
-        if cluster.storage_reason:
-            raise UsageError(f"tuning: {cluster.storage_reason}")
+        if (reason := cluster.capabilities["fuse"]) is not None:
+            raise UsageError(f"tuning: {reason}")
         with contextlib.ExitStack() as stack:
             doors = {
                 node.name: stack.enter_context(cluster.connect(node.name, timeout_s=CALL_TIMEOUT_S))
@@ -81,7 +81,7 @@ class _Tuning:
             queries.merge_rounds(self.rounds, self.first.add, self._limit(), self.say)
 
     def _read_by_hand(self, cluster: Cluster) -> None:
-        folders = [each.folder for each in segments_of(cluster, KEPT)][:_READ]
+        folders = [each.folder for each in segments_of(cluster, f"{KEPT}_0")][:_READ]
         with side_by_side(cluster, folders) as mounts:
             for name, before_s, after_s in mounts.rounds(self.rounds, self._limit(), self.say):
                 self.near.add(name, before_s, after_s)

@@ -6,13 +6,15 @@ The second finds it there. The difference is what the article calls the time to 
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from fixtures.cluster import Cluster
+from fixtures.runtimes.interrupts import shielded
 from fixtures.waits import Deadline, pause
 from suites.performance.queries import find
 from suites.support import Rows, insert
@@ -66,17 +68,29 @@ class Pass:
     batches: int
 
 
+@contextlib.contextmanager
+def own_collection(cluster: Cluster, name: str, index_file_size_mb: int) -> Iterator[str]:
+    """A new collection, which is dropped at the end, whatever that is. Raises HarnessError."""
+    with cluster.connect("writer", timeout_s=CALL_TIMEOUT_S) as writer:
+        writer.create_collection(name, DIMENSION, index_file_size_mb=index_file_size_mb).require()
+        try:
+            yield name
+        finally:
+            with shielded():
+                writer.drop_collection(name).require()
+
+
 def run_pass(
     cluster: Cluster,
     collection: str,
     doors: list[str],
     size: Size,
     *,
-    index_file_size_mb: int,
+    name: str,
     limit: Deadline,
     say: Callable[[str], None],
 ) -> Pass:
-    """Insert, flush and query batch after batch, as many as the time allows, one at least.
+    """Insert, flush and query batch after batch, as many as the time allows, one at least. `name` tells it to people.
 
     Raises HarnessError if the cluster refuses any of it.
     """
@@ -86,7 +100,6 @@ def run_pass(
     flush_s: list[float] = []
     writer = cluster.connect("writer", timeout_s=CALL_TIMEOUT_S)
     clients = {door: cluster.connect(door, timeout_s=CALL_TIMEOUT_S) for door in doors}
-    writer.create_collection(collection, DIMENSION, index_file_size_mb=index_file_size_mb).require()
     for batch in range(size.batches):
         if batch and limit.expired:
             break
@@ -109,7 +122,7 @@ def run_pass(
                 )
             )
         told = ", ".join(f"{each.door} {each.first_s:.2f} / {each.second_s:.3f}" for each in queries[-len(doors) :])
-        say(f"{collection}, batch {batch + 1} of {size.batches}, first / second query (s): {told}")
+        say(f"{name}, batch {batch + 1} of {size.batches}, first / second query (s): {told}")
         if batch + 1 < size.batches:
             pause(min(due.remaining_s, limit.remaining_s), reason="the article's pace of batches")
     for client in (writer, *clients.values()):

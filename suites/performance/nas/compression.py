@@ -20,7 +20,7 @@ from fixtures.errors import InfrastructureError
 from fixtures.extras import extra_mount, extra_volume
 from fixtures.services import JuiceFSMount, Volume
 from fixtures.services.object_store import S3Store
-from fixtures.topology import CHOICES, Topology
+from fixtures.topology import CHOICES
 from suites.performance.clusters import Place, run_cluster
 from suites.performance.nas.judge_compression import judge_cache, judge_compression, tables
 from suites.performance.nas.opponents import limited
@@ -147,7 +147,7 @@ def _stored(cluster: Cluster, volume: Volume) -> int | None:
 def measure(place: Place, profile: Profile, say: Callable[[str], None], load: Load | None = None) -> Measured:
     """Time and bytes by compression, cold and warm, in `profile.limit_s` but for a round. Raises HarnessError."""
     part = _Part(dataclasses.replace(place, say=say), load or LOADS[profile.name], profile.limit_s)
-    lifetime = run_cluster(part.place, "compression", part.use, topology=Topology(readers=1))
+    lifetime = run_cluster(part.place, "compression", part.use, topology=dataclasses.replace(place.topology, readers=1))
     shares = {
         name: {codec: statistics.median(values) for codec, values in by_codec.items()}
         for name, by_codec in part.stored.items()

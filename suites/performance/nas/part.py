@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 from fixtures.cluster import Cluster
 from fixtures.errors import InfrastructureError
-from fixtures.topology import Topology
 from suites.performance.clusters import Place, run_cluster
 from suites.performance.nas import judge, metadata, streams
 from suites.performance.nas.basics import Seen, look_at
@@ -47,7 +46,7 @@ LOADS: Mapping[str, Load] = {
 }
 MIX, STREAMS, BENCH = "mix", "streams", "bench"
 NAMES = {MIX: PHASES, STREAMS: streams.NAMES, BENCH: metadata.BENCH_NAMES}
-_SHARES = {MIX: 0.45, STREAMS: 0.9, BENCH: 0.95}
+_SHARES = {MIX: 0.45, STREAMS: 0.8, BENCH: 0.95}
 """When each should be done, as a share of the time; the rest is for the last round, and for the end."""
 
 
@@ -130,7 +129,7 @@ class _Part:
 def measure(place: Place, profile: Profile, say: Callable[[str], None], load: Load | None = None) -> Measured:
     """P-2 and P-3, in `profile.limit_s` at most but for one round of each. Raises HarnessError."""
     part = _Part(dataclasses.replace(place, say=say), load or LOADS[profile.name], profile.limit_s)
-    lifetime = run_cluster(part.place, "opponents", part.use, topology=Topology(readers=1))
+    lifetime = run_cluster(part.place, "opponents", part.use, topology=dataclasses.replace(place.topology, readers=1))
     judged, tables = _results(part)
     return Measured(
         judged=tuple(judged),
