@@ -48,8 +48,8 @@ from suites.performance.verdicts import Measured, MeasureFunction, Profile
 class Part:
     """A part by the name it has on the command line, and the most it may take in each profile.
 
-    One that judges no claim of the article has no place in the quick profile, unless it is named with --only. `outside`
-    is one that can measure a cluster which runs already.
+    One that judges no claim of the article has no place in the quick profile, unless it is named with --only.
+    `runtimes` are those that it can measure: most start clusters, and some run programs of this host beside them.
     """
 
     name: str
@@ -57,13 +57,13 @@ class Part:
     quick_s: float
     full_s: float
     in_quick: bool = True
-    outside: bool = False
+    runtimes: tuple[str, ...] = ("embedded", "docker")
 
 
 PARTS: tuple[Part, ...] = (
     # name, module with `measure`, the most it may take in the quick profile and in the full one (s)
-    Part("P-1", "suites.performance.article.first_query", 180, 400, outside=True),
-    Part("NAS", "suites.performance.nas.part", 180, 900),
+    Part("P-1", "suites.performance.article.first_query", 180, 400, runtimes=("embedded", "docker", "external")),
+    Part("NAS", "suites.performance.nas.part", 180, 900, runtimes=("embedded",)),
     Part("compression", "suites.performance.nas.compression", 60, 300),
     Part("tuning", "suites.performance.article.tuning", 400, 900, in_quick=False),
     Part("scaling", "suites.performance.article.scaling", 240, 1000, in_quick=False),
@@ -91,6 +91,7 @@ def main(arguments: Sequence[str], parts: Sequence[Part] = PARTS) -> int:
             where,
             compare=compared(options.compare_dir),
             topology=cluster.topology,
+            runtime=cluster.runtime,
             launcher=launcher_of(cluster),
         )
         _measure(run, where, options, parts)
@@ -108,6 +109,7 @@ def main(arguments: Sequence[str], parts: Sequence[Part] = PARTS) -> int:
             before=before,
             after=machine.usage(),
             took_s=time.monotonic() - began_s,
+            runtime=where.runtime,
             failed=tuple(run.failed),
         )
         print(claims_output.as_text(results, markdown=options.markdown), flush=True)
@@ -125,10 +127,12 @@ def _measure(run: Run, where: Place, options: argparse.Namespace, parts: Sequenc
     """Each part in its share of the time. One that fails does not keep the others from being measured."""
     named, full = options.only or (), options.profile == "full"
     wanted = [part for part in parts if part.name in named or (not named and (full or part.in_quick))]
-    if options.runtime == "external":
-        if inside := [part.name for part in wanted if part.name in named and not part.outside]:
-            raise UsageError(f"--only {inside[0]}: it starts clusters of its own, so not with --runtime=external")
-        wanted = [part for part in wanted if part.outside]
+    for part in [part for part in wanted if where.runtime not in part.runtimes]:
+        others = f"not with --runtime={where.runtime}, but {', '.join(part.runtimes)}"
+        if part.name in named:
+            raise UsageError(f"--only {part.name}: {others}")
+        where.say(f"{part.name} is left out: {others}")
+        wanted.remove(part)
     limits_s = {part.name: part.full_s if full else part.quick_s for part in wanted}
     # A shorter time in all is shared in the same proportions.
     share = min(1.0, options.limit_s / sum(limits_s.values())) if options.limit_s else 1.0

@@ -32,6 +32,7 @@ class Results:
     before: Usage
     after: Usage
     took_s: float
+    runtime: str = "embedded"
     failed: tuple[str, ...] = ()
 
 
@@ -51,6 +52,7 @@ def as_json(results: Results) -> str:
     """Every value; seconds and bytes by the units at the end of the names."""
     document = {
         "format": FORMAT,
+        "runtime": results.runtime,
         "profile": results.profile,
         "seed": results.seed,
         "failed": list(results.failed),
@@ -65,7 +67,9 @@ def as_json(results: Results) -> str:
         "storage": _storage(results),
         "machine": dataclasses.asdict(machine.describe(_versions(results))),
         "load_average": {"before": results.before.load, "after": results.after.load},
-        "foreign_cores": machine.foreign_cores(results.before, results.after),
+        "foreign_cores": machine.foreign_cores(results.before, results.after)
+        if results.runtime == "embedded"
+        else None,
         "took_s": results.took_s,
     }
     return json.dumps(document, indent=2) + "\n"
@@ -127,7 +131,9 @@ def _notes(results: Results) -> list[str]:
     if storage := _storage(results):
         lines.append(f"storage: {'; '.join(storage)}")
     lines.append(f"machine: {host}")
-    lines += noise(results.before, results.after, host.cores)
-    lines.append(f"profile {results.profile}, seed {results.seed}, measured in {results.took_s:.0f} s")
+    lines += noise(results.before, results.after, host.cores, ours=results.runtime == "embedded")
+    lines.append(
+        f"runtime {results.runtime}, profile {results.profile}, seed {results.seed}, measured in {results.took_s:.0f} s"
+    )
     lines += [f"FAILED: {reason}" for reason in results.failed]
     return lines

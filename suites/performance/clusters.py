@@ -27,8 +27,8 @@ Running = tuple[Cluster, Callable[[], Sequence[str]]]
 class Place:
     """Where the clusters run: their logs go to folders of their own in `report`, their data below `work_parent`.
 
-    They are as `topology` says where nothing else is asked for, and started by `launcher` on whatever runtime that is;
-    None: embedded, with `programs` in the place of Milvus. `compare` is a folder of another file system to stand beside
+    They are as `topology` says where nothing else is asked for, and started by `launcher` on that `runtime`; None:
+    embedded, with `programs` in the place of Milvus. `compare` is a folder of another file system to stand beside
     JuiceFS, or the same folder by two of its mounts; empty if none was given.
     """
 
@@ -39,6 +39,7 @@ class Place:
     programs: Programs = field(default_factory=Programs)
     compare: tuple[Path, ...] = ()
     topology: Topology = field(default_factory=Topology)
+    runtime: str = "embedded"
     launcher: Callable[[Folders], Launcher] | None = None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import os
 import sys
@@ -73,8 +74,11 @@ def add_cluster_options(parser: argparse.ArgumentParser, runtime: str) -> None:
 
 
 def chosen_cluster(words: argparse.Namespace) -> Options:
-    """What the words say of the cluster, checked. Raises UsageError."""
-    return cluster_options.checked(cast(pytest.Config, _Words(words)))
+    """What the words say of the cluster, checked, with the runtime that `auto` comes to. Raises UsageError."""
+    options = cluster_options.checked(cast(pytest.Config, _Words(words)))
+    if options.runtime != "auto":
+        return options
+    return dataclasses.replace(options, runtime="docker" if choice.why_not_docker(options) is None else "embedded")
 
 
 def launcher_of(options: Options) -> Callable[[Folders], Launcher]:

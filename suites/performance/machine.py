@@ -91,16 +91,21 @@ def foreign_cores(before: Usage, after: Usage) -> float:
     return max(0.0, foreign_s / max(after.at_s - before.at_s, 1e-9))
 
 
-def noise(before: Usage, after: Usage, cores: int) -> list[str]:
-    """How busy the machine was, in lines for a person; those that begin with WARNING make the figures doubtful."""
+def noise(before: Usage, after: Usage, cores: int, *, ours: bool = True) -> list[str]:
+    """How busy the machine was, in lines for a person; those that begin with WARNING make the figures doubtful.
+
+    With `ours` the cluster's processes are this one's children; a container's are not, and count as anybody's.
+    """
     foreign = foreign_cores(before, after)
+    others = (
+        f"other things kept {foreign:.2f} of {cores} cores busy meanwhile" if ours else "who else was busy is not told"
+    )
     lines = [
-        f"load average {before.load:.2f} before, {after.load:.2f} after (with this benchmark's own work); "
-        f"other things kept {foreign:.2f} of {cores} cores busy meanwhile"
+        f"load average {before.load:.2f} before, {after.load:.2f} after (with this benchmark's own work); {others}"
     ]
     for when, load in (("before", before.load), ("after", after.load)):
         if load > cores / 2:
             lines.append(f"WARNING: the load average {when} is {load:.2f}, above half of the {cores} cores")
-    if foreign > cores / 4:
+    if ours and foreign > cores / 4:
         lines.append(f"WARNING: other things took {foreign:.2f} cores: these figures are upper bounds")
     return lines

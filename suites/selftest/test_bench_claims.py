@@ -161,7 +161,7 @@ def test_what_starts_clusters_of_its_own_is_not_for_one_that_runs(
     nodes = ("writer", "readers.reader-1", "mishards")
     file.write_text("".join(f'[{name}]\nendpoint = "127.0.0.1:{1 + at}"\n' for at, name in enumerate(nodes)))
     words = [f"--report={tmp_path}", "--runtime=external", f"--endpoints={file}"]
-    inside, outside = part("P-0", broken), dataclasses.replace(part("P-1", good), outside=True)
+    inside, outside = part("P-0", broken), dataclasses.replace(part("P-1", good), runtimes=("external",))
     assert claims.main(words, [inside, outside]) == 0, "the one is left out"
     assert claims.main([*words, "--only=P-0"], [inside, outside]) == 4
-    assert "--only P-0: it starts clusters of its own" in capsys.readouterr().err
+    assert "--only P-0: not with --runtime=external, but embedded, docker" in capsys.readouterr().err
