@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from suites.performance.machine import Usage, noise
 from suites.performance.verdicts import Measured
 
 FORMAT = 1
+_THOUSANDS = re.compile(r"(?<=\d) (?=\d{3}\b)")
 HEAD = ("claim", "the article", "measured here", "verdict", "why")
 _STYLE = """:root{color-scheme:light dark}
 body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;overflow-wrap:anywhere}
@@ -103,9 +105,14 @@ def _html_parts(results: Results) -> Iterator[str]:
 
 def _html_table(head: tuple[str, ...], body: tuple[tuple[str, ...], ...]) -> str:
     def row(cells: tuple[str, ...], kind: str) -> str:
-        return "<tr>" + "".join(f"<{kind}>{html.escape(cell)}</{kind}>" for cell in cells) + "</tr>"
+        return "<tr>" + "".join(f"<{kind}>{_html_words(cell)}</{kind}>" for cell in cells) + "</tr>"
 
     return "<table>" + row(head, "th") + "".join(row(cells, "td") for cells in body) + "</table>"
+
+
+def _html_words(text: str) -> str:
+    """The text with its numbers in one piece: `1 000 000` is not parted at the end of a line."""
+    return _THOUSANDS.sub("\N{NO-BREAK SPACE}", html.escape(text))
 
 
 def _verdicts(results: Results) -> tuple[tuple[str, ...], ...]:

@@ -20,7 +20,7 @@ from suites.performance.verdicts import Judged, Measured, Plot, Profile, Table, 
 pytestmark = pytest.mark.selftest
 
 JUDGED = Judged(claim="P-0", said="it is fast", measured="9 s", verdict=Verdict.NOT_REPRODUCED, why="9 s > 1 s & more")
-TABLE = Table(title="Where it goes", head=("step", "s"), body=(("a|b", "9"),), note="of one run")
+TABLE = Table(title="Where it goes", head=("step", "s"), body=(("a|b", "9"), ("rows", "1 000 000")), note="of one run")
 GOOD = Measured(
     judged=(JUDGED,), tables=(TABLE,), plots=(Plot(title="steps", svg="<svg></svg>"),), values={"seconds": [9]}
 )
@@ -64,6 +64,7 @@ def test_verdicts_tables_json_and_page(
     page = (tmp_path / "r" / "article.html").read_text()
     assert "9 s &gt; 1 s &amp; more" in page
     assert "<svg></svg>" in page
+    assert "1\N{NO-BREAK SPACE}000\N{NO-BREAK SPACE}000" in page
 
 
 def test_a_part_that_fails_does_not_keep_the_others_from_being_measured(
