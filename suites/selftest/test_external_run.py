@@ -47,12 +47,12 @@ def endpoints(cluster: Cluster, folder: Path, *, reader: str = "") -> Path:
     return path
 
 
-def run(cluster: Cluster, folder: Path, file: Path, *tests: str) -> tuple[int, dict[str, Any], str]:
-    """The exit code, conformance.json and the output of a run against the cluster."""
+def program(cluster: Cluster, folder: Path, file: Path, *words: str) -> tuple[int, str]:
+    """The exit code and the output of a module, run against the cluster with its report in the folder."""
     ended = subprocess.run(
         [
-            *(sys.executable, "-m", "pytest", "-m", "cluster", "-p", "no:cacheprovider", *tests),
-            *("--runtime=external", f"--endpoints={file}", f"--report={folder / 'report'}", f"--work-dir={folder}"),
+            *(sys.executable, "-m", *words, "--runtime=external", f"--endpoints={file}"),
+            *(f"--report={folder / 'report'}", f"--work-dir={folder}"),
         ],
         cwd=PROJECT,
         env={**os.environ, PASSWORD: cluster.mysql.password},
@@ -61,8 +61,14 @@ def run(cluster: Cluster, folder: Path, file: Path, *tests: str) -> tuple[int, d
         timeout=150,
         check=False,
     )
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+def run(cluster: Cluster, folder: Path, file: Path, *tests: str) -> tuple[int, dict[str, Any], str]:
+    """The exit code, conformance.json and the output of a run against the cluster."""
+    code, output = program(cluster, folder, file, "pytest", "-m", "cluster", "-p", "no:cacheprovider", *tests)
     report = json.loads((folder / "report/conformance.json").read_text(encoding="utf-8"))
-    return ended.returncode, report, ended.stdout + ended.stderr
+    return code, report, output
 
 
 def test_verdicts_and_nothing_of_others_touched(cluster: Cluster, tmp_path: Path) -> None:
@@ -114,19 +120,9 @@ def test_who_does_not_answer_is_named(cluster: Cluster, tmp_path: Path) -> None:
 def test_the_articles_first_query_is_asked_from_outside(cluster: Cluster, tmp_path: Path) -> None:
     writer = cluster.connect("writer")
     before = writer.list_collections().require().value
-    ended = subprocess.run(
-        [
-            *(sys.executable, "-m", "suites.performance.claims", "--limit-s=1", f"--json={tmp_path / 'out.json'}"),
-            *("--runtime=external", f"--endpoints={endpoints(cluster, tmp_path)}", f"--report={tmp_path / 'report'}"),
-        ],
-        cwd=PROJECT,
-        env={**os.environ, PASSWORD: cluster.mysql.password},
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    words = ("suites.performance.claims", "--limit-s=1", f"--json={tmp_path / 'out.json'}")
+    code, output = program(cluster, tmp_path, endpoints(cluster, tmp_path), *words)
+    assert code == 0, output
     stored = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert list(stored["parts"]) == ["P-1"], "what would start clusters of its own is left out"
     (judged,) = stored["parts"]["P-1"]["judged"]
