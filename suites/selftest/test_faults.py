@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -170,6 +171,30 @@ def test_who_waits_for_a_silent_mount_is_freed_by_an_abort(mount: JuiceFSMount) 
     kernel.abort_fuse(connection)
     assert waiting.wait(10) != 0
     mount.kill()
+    mount.start()
+    mount.ready()
+
+
+def test_a_mount_that_does_not_stop_is_helped_to_die(mount: JuiceFSMount, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its supervisor may wait for an answer that never comes, and then no signal ends it (seen with Redis away)."""
+    connection, aborted = kernel.fuse_connection(mount.point), threading.Event()
+    stopped = mount.process.stop
+
+    def stuck_until_aborted(timeout_s: float | None = None) -> Exit | None:
+        assert aborted.wait(10), "nobody helped it"
+        return stopped(timeout_s)
+
+    def abort(which: str) -> None:
+        assert which == connection
+        aborted.set()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mount, "_umount", lambda: None)
+        patch.setattr(mount.process, "stop", stuck_until_aborted)
+        patch.setattr(kernel, "abort_fuse", abort)
+        mount.stop(timeout_s=0.1)
+    assert aborted.is_set()
+    assert not mount.is_alive()
     mount.start()
     mount.ready()
 

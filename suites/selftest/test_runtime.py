@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.errors import InfrastructureError, UsageError
-from fixtures.runtimes import Folders, kernel, ledger, open_embedded
+from fixtures.runtimes import Folders, child, kernel, ledger, open_embedded
 from fixtures.runtimes.addresses import choose_network, networks_in_use, require_free
 from fixtures.runtimes.interrupts import shielded
 from fixtures.waits import wait_until
@@ -240,3 +240,31 @@ def test_folders_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
         Folders.create(tmp_path / "report", tmp_path / "absent", "run1")
     with pytest.raises(UsageError, match=r"report folder .*Not a directory.*--report"):
         Folders.create(tmp_path / "file" / "report", tmp_path, "run1")
+
+
+class _Undying:
+    """A process that a thread stuck in the kernel keeps from ending: no signal helps, and it cannot be waited for."""
+
+    pid = 2**22 + 1  # above what the kernel gives away
+
+    def poll(self) -> None:
+        return None
+
+    def send_signal(self, _number: int) -> None:
+        return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        assert timeout is not None, "without a limit it would wait for ever"
+        raise subprocess.TimeoutExpired("it", timeout)
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_what_does_not_die_is_an_error_and_not_for_ever(
+    end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "_KILL_TIMEOUT_S", 0.1)
+    with runtime(tmp_path) as opened:
+        undying = child.Child(command(opened, FOREVER, "undying"), lambda _: _Undying())  # type: ignore[arg-type,return-value]
+        undying.start()
+        with pytest.raises(InfrastructureError, match=r"undying: process \d+ does not die of SIGKILL"):
+            undying.stop(0.1) if end == "stop" else undying.kill()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -225,3 +226,13 @@ def test_the_page_on_tuning_names_keys_and_topologies_that_exist() -> None:
     assert keys
     assert keys <= set(flat(Topology()))
     assert set(re.findall(r"topology `([^`]+)`", page)) <= set(topology.names())
+
+
+def test_a_program_is_called_by_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Debian's redis-server is a link to redis-check-rdb, one program that goes by the name it is called."""
+    program = tmp_path / "redis-check-rdb"
+    program.write_text('#!/bin/sh\ncase "$0" in *redis-server) echo "Redis server v=7.0.99 sha=0";; esac\n')
+    program.chmod(0o755)
+    (tmp_path / "redis-server").symlink_to(program.name)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert versions.program("redis", "7.0") == tmp_path / "redis-server"
