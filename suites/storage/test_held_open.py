@@ -25,6 +25,9 @@ PAGE = 4096
 RUNS = 3
 RECORDS = 50
 RECORD_BYTES = 32
+FEW = 5
+"""Records lost of 100 appended under a lock: 0 to 2 by JuiceFS 1.4.2, 11 to 34 where locks are forgotten (ten runs)."""
+HALF_UNDER_A_LOCK = "1.3."
 KEPT, OPENED, LOCKED = "descriptor kept", "opened for each record", "opened under a lock"
 APPENDING = os.O_WRONLY | os.O_APPEND
 BARRIER_TIMEOUT_S = 30.0
@@ -152,7 +155,7 @@ def _check_own_mount(trial: Trial, both: Sides, node: str) -> None:
     expected={
         "1.1.0": deviates(
             "a mount appends at the end that it knows of, so records overwrite each other: about half of them are lost,"
-            " of those appended under a lock few or none by JuiceFS 1.4.2, half by 1.3.0; none is torn",
+            " of those appended under a lock few or none, but half of them by JuiceFS 1.3; none is torn",
             "juicefs PR 6596; measured-2 N3",
         )
     },
@@ -170,6 +173,9 @@ def test_appends_from_two_mounts(cluster: Cluster, trial: Trial, names: Names) -
                 _append_at_once(trial, both, name, how)
         pause(cluster.budgets.entry_cache_ttl_s, "what the kernel knows of the files to expire")
         lost = {how: sum(_lost(trial, both, name) for name in names_of) for how, names_of in files.items()}
+    if not cluster.topology.juicefs.version.startswith(HALF_UNDER_A_LOCK):
+        text = f"{lost[LOCKED]} of {2 * RECORDS} records lost, though appended under a lock"
+        trial.check(lost[LOCKED] <= FEW, text, node=f"{here.name}, {there.name}")
     for how, names_of in files.items():
         text = f"{lost[how]} of {2 * len(names_of) * RECORDS} records lost ({how})"
         trial.deviate(not lost[how], text, node=f"{here.name}, {there.name}")

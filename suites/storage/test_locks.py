@@ -90,19 +90,30 @@ def _check_counting(trial: Trial, both: Sides, kind: str, lock: Locker) -> None:
     path = f"{kind}-counter"
     (both.here / path).write_bytes(b"0")
     refused: list[int] = []
+    halves: list[bytes] = []
+
+    def add_one(file: Path) -> None:
+        number = file.read_bytes()
+        if not number.isdigit():
+            # Whoever has the lock never sees the file while another writes it.
+            halves.append(number)
+            return
+        file.write_bytes(b"%d" % (int(number) + 1))
 
     def count(folder: Path) -> None:
         with (folder / f"{path}.lock").open("a+b") as file:
             for _ in range(ROUNDS):
                 turn = wait_until(lambda: _try(lock, file), timeout_s=_TURN_TIMEOUT_S, reason=kind, interval_s=0.001)
                 refused.append(turn.attempts - 1)
-                (folder / path).write_bytes(b"%d" % (int((folder / path).read_bytes()) + 1))
+                add_one(folder / path)
                 lock(file, fcntl.LOCK_UN)
 
     in_parallel({"here": lambda: count(both.here), "there": lambda: count(both.there)})
     if any(refused):
         trial.witness("contended", lock=kind, refused=sum(refused), turns=len(refused))
-    counted = int((both.here / path).read_bytes())
+    trial.check(not halves, f"{kind}: {len(halves)} times the number was read half written under a lock: {halves[:3]}")
+    last = (both.here / path).read_bytes()
+    counted = int(last) if last.isdigit() else 0
     trial.check(
         counted == 2 * ROUNDS, f"{kind}: {2 * ROUNDS - counted} of {2 * ROUNDS} additions under a lock are lost"
     )
