@@ -46,13 +46,17 @@ CLUSTER_OPTIONS = (
 class _Group:
     """A group of pytest's options that adds those of CLUSTER_OPTIONS to a parser of argparse."""
 
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
+    def __init__(self, parser: argparse.ArgumentParser, runtime: str) -> None:
         self._group = parser.add_argument_group("what the cluster is, as for pytest -m cluster")
+        self._runtime = runtime
 
     def getgroup(self, _name: str, _description: str = "") -> _Group:
         return self
 
     def addoption(self, name: str, **how: Any) -> None:
+        if name == "--runtime":
+            known = ", ".join(cluster_options.RUNTIMES)
+            how |= {"default": self._runtime, "help": f"what runs it: {known} (default {self._runtime})"}
         if name in CLUSTER_OPTIONS:
             self._group.add_argument(name, **how)
 
@@ -69,8 +73,7 @@ class _Words:
 
 def add_cluster_options(parser: argparse.ArgumentParser, runtime: str) -> None:
     """CLUSTER_OPTIONS, and which runtime it is unless one is named."""
-    cluster_options.pytest_addoption(cast(pytest.Parser, _Group(parser)))
-    parser.set_defaults(runtime=runtime)
+    cluster_options.pytest_addoption(cast(pytest.Parser, _Group(parser, runtime)))
 
 
 def chosen_cluster(words: argparse.Namespace) -> Options:
