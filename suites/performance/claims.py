@@ -171,7 +171,7 @@ def parse(arguments: Sequence[str], parts: Sequence[Part] = PARTS) -> argparse.N
         help="a folder of a NAS to compare JuiceFS with, or two mounts of the same one",
     )
     add_options(parser)
-    add_cluster_options(parser, "embedded")
+    add_cluster_options(parser)
     return parser.parse_args(arguments)
 
 

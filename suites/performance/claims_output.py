@@ -18,7 +18,8 @@ FORMAT = 1
 _THOUSANDS = re.compile(r"(?<=\d) (?=\d{3}\b)")
 HEAD = ("claim", "the article", "measured here", "verdict", "why")
 _STYLE = """:root{color-scheme:light dark}
-body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;overflow-wrap:anywhere}
+body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;overflow-wrap:anywhere;
+background:Canvas;color:CanvasText}
 table{border-collapse:collapse;display:block;overflow-x:auto;margin:1rem 0}
 td,th{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #8886;vertical-align:top;overflow-wrap:normal}
 svg{max-width:100%;height:auto}.note{opacity:.75;font-size:.9em}"""
@@ -36,6 +37,11 @@ class Results:
     took_s: float
     runtime: str = "embedded"
     failed: tuple[str, ...] = ()
+
+    @property
+    def ours(self) -> bool:
+        """Whether the clusters' processes are this one's children, so that who else was busy can be told."""
+        return self.runtime == "embedded"
 
 
 def as_text(results: Results, *, markdown: bool = False) -> str:
@@ -69,9 +75,7 @@ def as_json(results: Results) -> str:
         "storage": _storage(results),
         "machine": dataclasses.asdict(machine.describe(_versions(results))),
         "load_average": {"before": results.before.load, "after": results.after.load},
-        "foreign_cores": machine.foreign_cores(results.before, results.after)
-        if results.runtime == "embedded"
-        else None,
+        "foreign_cores": machine.foreign_cores(results.before, results.after) if results.ours else None,
         "took_s": results.took_s,
     }
     return json.dumps(document, indent=2) + "\n"
@@ -138,7 +142,7 @@ def _notes(results: Results) -> list[str]:
     if storage := _storage(results):
         lines.append(f"storage: {'; '.join(storage)}")
     lines.append(f"machine: {host}")
-    lines += noise(results.before, results.after, host.cores, ours=results.runtime == "embedded")
+    lines += noise(results.before, results.after, host.cores, ours=results.ours)
     lines.append(
         f"runtime {results.runtime}, profile {results.profile}, seed {results.seed}, measured in {results.took_s:.0f} s"
     )

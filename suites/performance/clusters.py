@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from fixtures.cluster import FIRST_SEARCH, Cluster
+from fixtures.cluster import Cluster
 from fixtures.plugin.header import describe
 from fixtures.plugin.launcher import Component, Launcher
 from fixtures.plugin.run import SHARED
@@ -103,7 +103,7 @@ def run_cluster(
         left = [*cluster.stop(), *close()]
         why_not_juicefs = cluster.capabilities["fuse"]
         return Lifetime(
-            first_search_s=prepared_s + next(each.ready_s for each in cluster.bring_up if each.name == FIRST_SEARCH),
+            first_search_s=prepared_s + cluster.first_search_s,
             prepared_s=prepared_s,
             phases=tuple(cluster.bring_up),
             shutdown_s=time.monotonic() - stopping_s,

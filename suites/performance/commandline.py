@@ -41,14 +41,15 @@ CLUSTER_OPTIONS = (
     *("--privileged-mount", "--endpoints", *programs.OPTION_NAMES),
 )
 """Those of `pytest -m cluster` that a benchmark takes as well, with the same words and checks."""
+_RUNTIME = "embedded"
+"""Unless one is named: nothing is between the programs and the machine."""
 
 
 class _Group:
     """A group of pytest's options that adds those of CLUSTER_OPTIONS to a parser of argparse."""
 
-    def __init__(self, parser: argparse.ArgumentParser, runtime: str) -> None:
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
         self._group = parser.add_argument_group("what the cluster is, as for pytest -m cluster")
-        self._runtime = runtime
 
     def getgroup(self, _name: str, _description: str = "") -> _Group:
         return self
@@ -56,7 +57,7 @@ class _Group:
     def addoption(self, name: str, **how: Any) -> None:
         if name == "--runtime":
             known = ", ".join(cluster_options.RUNTIMES)
-            how |= {"default": self._runtime, "help": f"what runs it: {known} (default {self._runtime})"}
+            how |= {"default": _RUNTIME, "help": f"what runs it: {known} (default {_RUNTIME})"}
         if name in CLUSTER_OPTIONS:
             self._group.add_argument(name, **how)
 
@@ -71,9 +72,9 @@ class _Words:
         return self._words.get(name)
 
 
-def add_cluster_options(parser: argparse.ArgumentParser, runtime: str) -> None:
-    """CLUSTER_OPTIONS, and which runtime it is unless one is named."""
-    cluster_options.pytest_addoption(cast(pytest.Parser, _Group(parser, runtime)))
+def add_cluster_options(parser: argparse.ArgumentParser) -> None:
+    """CLUSTER_OPTIONS; the runtime is embedded unless one is named."""
+    cluster_options.pytest_addoption(cast(pytest.Parser, _Group(parser)))
 
 
 def chosen_cluster(words: argparse.Namespace) -> Options:

@@ -94,7 +94,7 @@ def foreign_cores(before: Usage, after: Usage) -> float:
 def noise(before: Usage, after: Usage, cores: int, *, ours: bool = True) -> list[str]:
     """How busy the machine was, in lines for a person; those that begin with WARNING make the figures doubtful.
 
-    With `ours` the cluster's processes are this one's children; a container's are not, and count as anybody's.
+    With `ours` the clusters' processes are this one's children; a container's are not, and count as anybody's.
     """
     foreign = foreign_cores(before, after)
     others = (

@@ -26,6 +26,7 @@ from fixtures.errors import InfrastructureError
 from fixtures.plugin.figures import number
 from fixtures.services import Programs
 from fixtures.topology import Topology
+from suites.performance.article.workload import CALL_TIMEOUT_S, DIMENSION, apart_mb
 from suites.performance.clusters import Place, run_cluster
 from suites.performance.intervals import Interval, ratio_of_medians
 from suites.performance.queries import VISIBLE_WITHIN_S, find, require_found
@@ -39,10 +40,8 @@ WIDTH_LIMIT = 2.0
 MIN_PAIRS = 8
 """Of fewer, the bootstrap of a median draws from too few different values for its 95 % to be true."""
 
-_DIMENSION = 128
 _APART = 1 << 40
 """Added to ids that must not be those of a batch."""
-_CALL_TIMEOUT_S = 120.0
 _CLUSTER_BYTES = 2 << 30
 """What a cluster of three nodes takes at most here, its stores and proxy included."""
 _LAST, _STEPS = "visible everywhere after flush", 9
@@ -115,7 +114,7 @@ def compare(
     size = SIZES[profile]
     other = dataclasses.replace(place, programs=candidate_programs or place.programs)
     sides = (_Side(place, "baseline", baseline, seed), _Side(other, "candidate", candidate, seed))
-    needed = 2 * (_CLUSTER_BYTES + size.rows * size.rounds * _DIMENSION * 4 * (2 + baseline.readers))
+    needed = 2 * (_CLUSTER_BYTES + size.rows * size.rounds * DIMENSION * 4 * (2 + baseline.readers))
     if psutil.virtual_memory().available >= needed:
         _side_by_side(sides, size, say)
     else:
@@ -175,7 +174,7 @@ class _Side:
 
         The first round meets programs that have never done any of it: it is not counted.
         """
-        doors = {door: cluster.connect(door, timeout_s=_CALL_TIMEOUT_S) for door in front_doors(cluster)}
+        doors = {door: cluster.connect(door, timeout_s=CALL_TIMEOUT_S) for door in front_doors(cluster)}
         kept = {name: list(values) for name, values in self.seconds.items()}
         yield from self._round(doors, cluster.mishards.name, 0, rows)
         self.seconds = kept
@@ -189,10 +188,9 @@ class _Side:
         segment, so that no merge in the background meets one side alone.
         """
         writer, name = doors["writer"], f"paired_{number}"
-        size_mb = max(1, rows * _DIMENSION * 4 >> 20)
-        writer.create_collection(name, _DIMENSION, index_file_size_mb=size_mb).require()
+        writer.create_collection(name, DIMENSION, index_file_size_mb=apart_mb(rows)).require()
         readers = [client for door, client in doors.items() if door not in ("writer", proxy)]
-        batches = [Rows.make(self.seed, (2 * number + at) * rows, rows, _DIMENSION) for at in range(2)]
+        batches = [Rows.make(self.seed, (2 * number + at) * rows, rows, DIMENSION) for at in range(2)]
         for batch, asked, whom in ((batches[0], readers, "a reader"), (batches[1], [doors[proxy]], "Mishards")):
             yield self._timed("insert", partial(insert, writer, name, batch))
             yield self._timed("flush", lambda: writer.flush(name).require())
@@ -203,7 +201,7 @@ class _Side:
             # Mishards keeps what it learnt of a collection: asked once, it is not new to it when the next batch is.
             find(doors[proxy], name, probe)
         # One row costs no load: what is left is how long the news takes.
-        one = Rows.make(self.seed + 1, 2 * rows * (number + 1), 1, _DIMENSION)
+        one = Rows.make(self.seed + 1, 2 * rows * (number + 1), 1, DIMENSION)
         one = Rows(one.ids + _APART, one.vectors)
         insert(writer, name, one)
         writer.flush(name).require()

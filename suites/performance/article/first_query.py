@@ -17,14 +17,21 @@ from suites.performance import plots
 from suites.performance.article.judging import ARTICLE_S, Evidence, judge
 from suites.performance.article.states import STATES, Fetch, measure_states, segments_of
 from suites.performance.article.steps import Steps, by_hand
-from suites.performance.article.workload import ARTICLE, DIMENSION, QUICK, Pass, Size, own_collection, run_pass
+from suites.performance.article.workload import (
+    ARTICLE,
+    MERGED_MB,
+    QUICK,
+    Pass,
+    Size,
+    apart_mb,
+    own_collection,
+    run_pass,
+)
 from suites.performance.clusters import Place, run_cluster
 from suites.performance.intervals import mean, percentile
 from suites.performance.verdicts import Judged, Measured, Plot, Profile, Table, Verdict
 from suites.support import reader_names
 
-MERGED_MB, MILVUS_SMALLEST_MB = 1024, 1
-"""Milvus' own default for index_file_size, with which it merges batches; and the least that it takes."""
 _NATURAL = "right after its flush"
 
 
@@ -71,7 +78,7 @@ def measure(place: Place, profile: Profile, say: Callable[[str], None], size: Si
 def _measure(cluster: Cluster, size: Size, got: _Got, limit: Deadline, say: Callable[[str], None]) -> None:
     readers, proxy = reader_names(cluster), [cluster.mishards.name]
     # States and steps need the first of these; where time is short, they come before the other passes.
-    kept_mb = max(MILVUS_SMALLEST_MB, size.rows * DIMENSION * 4 >> 20)
+    kept_mb = apart_mb(size.rows)
     # Of our own, since others may use this cluster, too.
     run = f"bench_{secrets.token_hex(4)}"
     passes = (

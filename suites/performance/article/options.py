@@ -20,9 +20,9 @@ from fixtures.waits import Deadline
 from suites.performance.article.states import drop_pages
 from suites.performance.article.steps import look_up_and_read
 
-_OWN, NOTHING = "own", "nothing changed (A/A)"
+_OWN = "own"
 MOUNT_OPTIONS: Mapping[str, Mapping[str, object]] = {
-    NOTHING: {},
+    "nothing changed (A/A)": {},
     "--max-fuse-io=1M (128K)": {"fuse_io_kb": 1024},
     "--max-readahead=64 (as JuiceFS sees fit)": {"readahead_mb": 64},
     "--prefetch=4 (1)": {"prefetch": 4},
@@ -69,15 +69,12 @@ class SideBySide:
 
         Each reads once a round, in an order of its own for each round, so none has a connection more idle than another.
         """
-        rng, names = random.Random(rounds), [_OWN, *self.others]
+        rng, readings = random.Random(rounds), {_OWN: self.own, **self.others}
         for turn in range(rounds):
             if turn and limit.expired:
                 return
             folder = self.folders[turn % len(self.folders)]
-            took_s = {
-                name: (self.own if name == _OWN else self.others[name]).cold_s(folder)
-                for name in rng.sample(names, len(names))
-            }
+            took_s = {name: readings[name].cold_s(folder) for name in rng.sample(list(readings), len(readings))}
             for name in self.others:
                 yield name, took_s[_OWN], took_s[name]
             say(f"cold reads by hand, round {turn + 1} of {rounds}")

@@ -19,12 +19,12 @@ from fixtures.waits import Deadline
 from suites.performance.article.options import STORE_LATE_S
 from suites.performance.article.states import segments_of
 from suites.performance.article.steps import look_up_and_read
-from suites.performance.article.workload import DIMENSION
+from suites.performance.article.workload import DIMENSION, MERGED_MB, apart_mb
 from suites.performance.nas.transfer import objects_fetched
 from suites.performance.queries import find
 from suites.support import Rows, insert, wait_for_quiet_files
 
-KEPT, MERGED_MB = "kept", 1024
+KEPT = "kept"
 REDIS_LATE_S = 0.001
 """How much further away it is for the reader that has it so."""
 
@@ -66,11 +66,6 @@ class FirstQueries:
         """A new collection, by the writer."""
         self.doors["writer"].create_collection(collection, DIMENSION, index_file_size_mb=index_file_size_mb).require()
 
-    @property
-    def apart_mb(self) -> int:
-        """So small an index_file_size that each batch stays a segment of its own."""
-        return max(1, self.rows * DIMENSION * 4 >> 20)
-
     def rounds(self, rounds: int, add: Add, limit: Deadline, say: Callable[[str], None]) -> None:
         """New batches, for which something is different on one of two readers; on which one changes each round.
 
@@ -83,7 +78,7 @@ class FirstQueries:
             if turn and limit.expired:
                 return
             collection = f"{KEPT}_{turn}"
-            self.create(collection, self.apart_mb)
+            self.create(collection, apart_mb(self.rows))
             probe = self._insert(collection, 0)
             for reader in readers:
                 find(self.doors[reader], collection, probe)
@@ -126,7 +121,7 @@ class FirstQueries:
                 return
             # New ones now and then: a reader's memory must hold all of both, or it fetches what it had before.
             series, batch = divmod(turn, _BATCHES)
-            names = {f"apart_{series}": self.apart_mb, f"merged_{series}": MERGED_MB}
+            names = {f"apart_{series}": apart_mb(self.rows), f"merged_{series}": MERGED_MB}
             if batch == 0:
                 for name, size_mb in names.items():
                     self.create(name, size_mb)
@@ -145,7 +140,7 @@ class FirstQueries:
         """
         collection, writers = "same_host", self.cluster.mounts["writer"]
         elsewhere = self.cluster.mounts[self.cluster.readers[0].name]
-        self.create(collection, self.apart_mb)
+        self.create(collection, apart_mb(self.rows))
         with (
             extra_mount(self.cluster, "own-cache") as own,
             extra_mount(self.cluster, "shares-cache", cache=writers.cache) as shares,

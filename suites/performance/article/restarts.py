@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fixtures.cluster import Cluster
 from fixtures.waits import Deadline
-from suites.performance.article.workload import CALL_TIMEOUT_S, DIMENSION
+from suites.performance.article.workload import CALL_TIMEOUT_S, DIMENSION, apart_mb
 from suites.performance.clusters import Lifetime, Place, run_cluster
 from suites.performance.queries import find
 from suites.support import Rows, insert
@@ -58,8 +58,7 @@ def measure_restarts(place: Place, rows: int, rounds: int, limit: Deadline, say:
 
 def _fill(cluster: Cluster, rows: int) -> None:
     with cluster.connect("writer", timeout_s=CALL_TIMEOUT_S) as writer:
-        size_mb = max(1, rows * DIMENSION * 4 >> 20)
-        writer.create_collection(_COLLECTION, DIMENSION, index_file_size_mb=size_mb).require()
+        writer.create_collection(_COLLECTION, DIMENSION, index_file_size_mb=apart_mb(rows)).require()
         for batch in range(_BATCHES):
             insert(writer, _COLLECTION, Rows.make(cluster.seed, batch * rows, rows, DIMENSION))
         # Of all collections, or the reader would not start again (claim F-14).

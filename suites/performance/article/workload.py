@@ -20,7 +20,14 @@ from suites.performance.queries import find
 from suites.support import Rows, insert
 
 DIMENSION = 128
+MERGED_MB, _SMALLEST_MB = 1024, 1
+"""Milvus' own default for index_file_size, with which it merges batches; and the least that it takes."""
 CALL_TIMEOUT_S = 120.0
+
+
+def apart_mb(rows: int) -> int:
+    """So small an index_file_size that each batch of so many rows stays a segment of its own."""
+    return max(_SMALLEST_MB, rows * DIMENSION * 4 >> 20)
 
 
 @dataclass(frozen=True, slots=True)
