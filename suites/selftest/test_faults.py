@@ -199,6 +199,29 @@ def test_a_mount_that_does_not_stop_is_helped_to_die(mount: JuiceFSMount, monkey
     mount.ready()
 
 
+def test_a_view_with_a_hosts_file_of_its_own_keeps_no_mount_busy(mount: JuiceFSMount, tmp_path: Path) -> None:
+    """Where `/` is private no unmount reaches such a view, and a mount's server lives as long as anyone has it."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 localhost\n")
+    words = mount.runtime.with_hosts_file(hosts)
+    if words is None:
+        pytest.skip("no views of their own on this host")
+    mount.ready()
+    viewer = subprocess.Popen([*words, "sh", "-c", "echo up; exec sleep 60"], stdout=subprocess.PIPE)
+    try:
+        assert viewer.stdout is not None
+        assert viewer.stdout.readline() == b"up\n"
+        ended = mount.stop()
+        assert ended is not None
+        assert (ended.code, ended.forced) == (0, False), "in good order"
+        assert ended.elapsed_s < 4, "its server ended by itself"
+    finally:
+        viewer.kill()
+        viewer.communicate()
+    mount.start()
+    mount.ready()
+
+
 def test_a_mount_is_not_killed_by_halves(mount: JuiceFSMount) -> None:
     with pytest.raises(UsageError, match="use kill_mount"):
         faults.kill(mount)
